@@ -1,0 +1,163 @@
+//! One socket of the epoll driver: what is known of its readiness, and the batch in flight.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use mio::event::Event;
+
+use super::system::{self, Span};
+use crate::SendBatch;
+
+/// 32 bytes in the table; the box exists only while a batch is stuck.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: Option<OwnedFd>,
+    pub(super) generation: u32,
+    in_flight: Option<Box<InFlight>>,
+    pub(super) receiving: bool,
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+    /// Whether the kernel was asked to tell of writability.
+    pub(super) wants_writable: bool,
+    /// Whether an event said that the peer's FIN is here.
+    pub(super) hung_up: bool,
+    /// Whether an event told of an error.
+    pub(super) broken: bool,
+    /// Whether the FIN has been reported.
+    pub(super) ended: bool,
+    pub(super) connecting: bool,
+    /// Whether it is in the list of sockets to go on with.
+    pub(super) runnable: bool,
+    shut_down_when_sent: bool,
+}
+
+const _: () = assert!(size_of::<Socket>() <= 32);
+
+#[derive(Debug)]
+struct InFlight {
+    batch: SendBatch,
+    done: usize,
+}
+
+/// How far a batch got.
+pub(super) enum Advance {
+    Done(SendBatch),
+    Full,
+    Failed(io::Error),
+}
+
+impl Socket {
+    pub(super) fn new(stream: OwnedFd, generation: u32) -> Self {
+        Self {
+            stream: Some(stream),
+            generation,
+            in_flight: None,
+            receiving: false,
+            readable: false,
+            writable: true,
+            wants_writable: false,
+            hung_up: false,
+            broken: false,
+            ended: false,
+            connecting: false,
+            runnable: false,
+            shut_down_when_sent: false,
+        }
+    }
+
+    pub(super) fn raw(&self) -> RawFd {
+        self.stream.as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.stream.is_none()
+    }
+
+    pub(super) fn is_sending(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
+    /// Takes over what an event says.
+    pub(super) fn note(&mut self, event: &Event) {
+        self.hung_up |= event.is_read_closed();
+        self.broken |= event.is_error();
+        self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+        self.writable |= event.is_writable();
+    }
+
+    pub(super) fn close(&mut self) {
+        self.stream = None;
+        self.in_flight = None;
+    }
+
+    pub(super) fn begin(&mut self, batch: SendBatch) -> Advance {
+        if !self.writable {
+            self.in_flight = Some(Box::new(InFlight { batch, done: 0 }));
+            return Advance::Full;
+        }
+        self.write_from(batch, 0)
+    }
+
+    /// Goes on with the batch in flight.
+    pub(super) fn advance(&mut self) -> Advance {
+        match self.in_flight.take() {
+            Some(in_flight) => self.write_from(in_flight.batch, in_flight.done),
+            None => Advance::Full,
+        }
+    }
+
+    fn write_from(&mut self, batch: SendBatch, mut done: usize) -> Advance {
+        while done < batch.len() {
+            match system::send_batch(self.raw(), &batch, done) {
+                Ok(n) => done += n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.writable = false;
+                    self.in_flight = Some(Box::new(InFlight { batch, done }));
+                    return Advance::Full;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Advance::Failed(error),
+            }
+        }
+        if self.shut_down_when_sent
+            && let Err(error) = system::shutdown(self.raw(), Shutdown::Write)
+        {
+            return Advance::Failed(error);
+        }
+        Advance::Done(batch)
+    }
+
+    /// `None` if the socket took all of the span, else how much.
+    pub(super) fn offer(&mut self, span: &Span<'_>) -> io::Result<Option<u64>> {
+        if !self.writable {
+            return Ok(Some(0));
+        }
+        match span.send(self.raw()) {
+            Ok(n) if n == span.len() => Ok(None),
+            Ok(n) => {
+                self.writable = false;
+                // What follows goes through `send`, which asks to be told of writability.
+                Ok(Some(n as u64))
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) =>
+            {
+                self.writable = false;
+                Ok(Some(0))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn shutdown(&mut self) -> io::Result<()> {
+        if self.is_sending() {
+            self.shut_down_when_sent = true;
+            return Ok(());
+        }
+        system::shutdown(self.raw(), Shutdown::Write)
+    }
+}
