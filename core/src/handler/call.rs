@@ -1,0 +1,212 @@
+//! What handlers take from a call.
+use std::{
+    ops::Deref,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use fulmar_dialect::{self as dialect, Call, CallError, Cancelled, Form, Payload, open};
+use serde::de::DeserializeOwned;
+
+use super::words::Words;
+use crate::connection::Connection;
+
+/// A call while its arguments are taken.
+#[derive(Debug)]
+pub struct CallParts<'a, 'b, S> {
+    state: &'a Arc<S>,
+    call: &'a Call<'b>,
+    args: Option<dialect::Args<'b>>,
+}
+
+impl<'a, 'b, S> CallParts<'a, 'b, S> {
+    /// The parts of a call on an endpoint or object with this state. `args` are the call's, taken
+    /// out of it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(state: &'a Arc<S>, call: &'a Call<'b>, args: dialect::Args<'b>) -> Self {
+        Self {
+            state,
+            call,
+            args: Some(args),
+        }
+    }
+
+    /// The arguments, once; afterwards there are none.
+    pub fn take_args(&mut self) -> dialect::Args<'b> {
+        self.args.take().unwrap_or_else(dialect::Args::none)
+    }
+
+    /// The state of the endpoint or object.
+    #[must_use]
+    pub fn state(&self) -> &'a Arc<S> {
+        self.state
+    }
+
+    /// The form in which results are wanted.
+    #[must_use]
+    pub fn form(&self) -> Form {
+        self.call.form
+    }
+
+    /// Who calls.
+    ///
+    /// # Errors
+    ///
+    /// Where the call does not come from a connection.
+    pub fn connection(&self) -> Result<Connection, CallError> {
+        Connection::from_erased(self.call.connection)
+            .ok_or_else(|| CallError::new("the call does not come from a connection"))
+    }
+
+    /// Tells whether anybody still waits.
+    #[must_use]
+    pub fn cancelled(&self) -> Cancelled {
+        self.call.cancelled.cloned().unwrap_or_default()
+    }
+}
+
+/// Something a handler may take as an argument. Embedders implement it for types of their own.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be taken from a call",
+    note = "use `State`, `Arg`, `Args`, `Message`, `Connection`, `Path`, `Query`, `Local`",
+    note = "or `Cancelled`, or implement `FromCall`"
+)]
+pub trait FromCall<S>: Sized {
+    /// Takes it.
+    ///
+    /// # Errors
+    ///
+    /// The error that the call is answered with; the handler does not run then.
+    fn from_call(parts: &mut CallParts<'_, '_, S>) -> Result<Self, CallError>;
+}
+
+/// The endpoint's state, or the object that is being called.
+#[derive(Debug)]
+pub struct State<S>(pub Arc<S>);
+
+impl<S> Deref for State<S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.0
+    }
+}
+
+impl<S> Clone for State<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<S> FromCall<S> for State<S> {
+    fn from_call(parts: &mut CallParts<'_, '_, S>) -> Result<Self, CallError> {
+        Ok(Self(parts.state().clone()))
+    }
+}
+
+/// All arguments as a tuple: exactly as many as it has fields. A `Vec` takes any number.
+#[derive(Clone, Copy, Debug)]
+pub struct Args<T>(pub T);
+
+impl<S, T: DeserializeOwned> FromCall<S> for Args<T> {
+    fn from_call(parts: &mut CallParts<'_, '_, S>) -> Result<Self, CallError> {
+        parts.take_args().decode_list().map(Self)
+    }
+}
+
+/// The only argument: a message (`Arg<String>` for text, `Arg<Bytes>` for binary), an event's data,
+/// or a list of one.
+#[derive(Clone, Copy, Debug)]
+pub struct Arg<T>(pub T);
+
+impl<S, T: DeserializeOwned> FromCall<S> for Arg<T> {
+    fn from_call(parts: &mut CallParts<'_, '_, S>) -> Result<Self, CallError> {
+        parts.take_args().decode_one().map(Self)
+    }
+}
+
+/// A message of a text endpoint, whichever kind it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// A text message.
+    Text(String),
+    /// A binary message.
+    Binary(Vec<u8>),
+}
+
+impl<S> FromCall<S> for Message {
+    fn from_call(parts: &mut CallParts<'_, '_, S>) -> Result<Self, CallError> {
+        match parts.take_args() {
+            dialect::Args::One(Payload::Text(text)) => Ok(Self::Text(text.into_owned())),
+            dialect::Args::One(Payload::Binary(bytes)) => Ok(Self::Binary(bytes.into_owned())),
+            other => other.decode_one().map(Self::Text),
+        }
+    }
+}
+
+impl<S> FromCall<S> for Connection {
+    fn from_call(parts: &mut CallParts<'_, '_, S>) -> Result<Self, CallError> {
+        parts.connection()
+    }
+}
+
+impl<S> FromCall<S> for Cancelled {
+    fn from_call(parts: &mut CallParts<'_, '_, S>) -> Result<Self, CallError> {
+        Ok(parts.cancelled())
+    }
+}
+
+/// Connection-local state, made with `Default` on first use, gone with the connection. One for each
+/// type.
+#[derive(Debug)]
+pub struct Local<T>(Arc<Mutex<T>>);
+
+impl<T> Local<T> {
+    /// Works with the state, which is locked meanwhile: only calls of the same connection that
+    /// overlap wait for each other.
+    pub fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
+        // What a panicking handler left behind is still the connection's state.
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<T> Clone for Local<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<S, T: Default + Send + 'static> FromCall<S> for Local<T> {
+    fn from_call(parts: &mut CallParts<'_, '_, S>) -> Result<Self, CallError> {
+        parts
+            .connection()?
+            .local()
+            .map(Self)
+            .ok_or_else(CallError::closed)
+    }
+}
+
+/// Parameters of the path: a struct with fields of their names, a tuple in their order, or the only
+/// one as a bare value. Text is read as the numbers and booleans that the type wants.
+#[derive(Clone, Copy, Debug)]
+pub struct Path<T>(pub T);
+
+impl<S, T: DeserializeOwned> FromCall<S> for Path<T> {
+    fn from_call(parts: &mut CallParts<'_, '_, S>) -> Result<Self, CallError> {
+        let connection = parts.connection()?;
+        Words::of(connection.parameters()).decode().map(Self)
+    }
+}
+
+/// Parameters of the query, as in [`Path`].
+#[derive(Clone, Copy, Debug)]
+pub struct Query<T>(pub T);
+
+impl<S, T: DeserializeOwned> FromCall<S> for Query<T> {
+    fn from_call(parts: &mut CallParts<'_, '_, S>) -> Result<Self, CallError> {
+        let connection = parts.connection()?;
+        Words::of(open::query_parameters(connection.query()))
+            .decode()
+            .map(Self)
+    }
+}

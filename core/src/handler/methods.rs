@@ -1,0 +1,226 @@
+//! Tables of handlers: an endpoint's routes and an object's methods are the same thing.
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use ahash::RandomState;
+use fulmar_dialect::{
+    Args, Call, CallError, Object, Order, Outcome, Payload, Place, Placement, Target, Value,
+};
+
+use super::{CallParts, Handler, Placed};
+
+/// A handler without its type.
+pub type Erased<S> = Box<dyn Fn(&mut CallParts<'_, '_, S>) -> Outcome + Send + Sync>;
+
+/// One entry of a table: a handler and how it is to be run.
+pub struct Route<S> {
+    /// Where.
+    pub place: Place,
+    /// Overrides the order that the session names.
+    pub order: Option<Order>,
+    /// The handler.
+    pub run: Erased<S>,
+}
+
+impl<S> Route<S> {
+    /// An entry.
+    pub fn new<M>(handler: impl Handler<M, S>, placement: Placement) -> Self {
+        Self {
+            place: placement.place,
+            order: placement.order,
+            run: Box::new(move |parts| handler.handle(parts)),
+        }
+    }
+
+    /// Where and in what order it runs.
+    #[must_use]
+    pub fn placement(&self) -> Placement {
+        Placement {
+            place: self.place,
+            order: self.order,
+        }
+    }
+
+    /// Runs it here and now.
+    pub fn call(&self, state: &Arc<S>, call: Call<'_>) -> Outcome {
+        run(&self.run, state, call)
+    }
+}
+
+impl<S> fmt::Debug for Route<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Route")
+            .field("place", &self.place)
+            .field("order", &self.order)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A table of handlers over a state.
+pub struct Methods<S> {
+    methods: HashMap<Box<str>, Route<S>, RandomState>,
+    getters: HashMap<Box<str>, Route<S>, RandomState>,
+    hidden: Vec<Box<str>>,
+}
+
+impl<S> Default for Methods<S> {
+    fn default() -> Self {
+        // Names come from the embedder, never from a client: nobody can make them collide.
+        let hasher = RandomState::with_seeds(1, 2, 3, 4);
+        Self {
+            methods: HashMap::with_hasher(hasher.clone()),
+            getters: HashMap::with_hasher(hasher),
+            hidden: Vec::new(),
+        }
+    }
+}
+
+impl<S> Methods<S> {
+    /// An empty table.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a method; one of the same name is replaced.
+    #[must_use]
+    pub fn method<M>(mut self, name: &str, handler: impl Placed<M, S>) -> Self {
+        self.methods.insert(name.into(), handler.place());
+        self
+    }
+
+    /// Adds a property that is computed when it is read, for protocols that read properties.
+    #[must_use]
+    pub fn getter<M>(mut self, name: &str, handler: impl Placed<M, S>) -> Self {
+        self.getters.insert(name.into(), handler.place());
+        self
+    }
+
+    /// A name whose reading is refused with JavaScript's words for a private field.
+    #[must_use]
+    pub fn hide(mut self, name: &str) -> Self {
+        self.hidden.push(name.into());
+        self
+    }
+
+    /// The entry of a method.
+    #[must_use]
+    pub fn route(&self, name: &str) -> Option<&Route<S>> {
+        self.methods.get(name)
+    }
+
+    /// Names of all methods, sorted.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<_> = self.methods.keys().map(|name| &**name).collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+impl<S: Send + Sync + 'static> Methods<S> {
+    /// An object of this class. Dropping its last handle drops the state.
+    #[must_use]
+    pub fn object(self: &Arc<Self>, state: S) -> Object {
+        self.bind(Arc::new(state))
+    }
+
+    /// An object of this class over a state that is shared.
+    #[must_use]
+    pub fn bind(self: &Arc<Self>, state: Arc<S>) -> Object {
+        Object::new(Instance {
+            table: self.clone(),
+            state,
+        })
+    }
+}
+
+impl<S> fmt::Debug for Methods<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Methods")
+            .field("methods", &self.names())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A function as an object: something a handler returns for the client to call.
+pub fn function<M>(handler: impl Placed<M, ()>) -> Object {
+    Arc::new(Methods::new().method("", handler)).object(())
+}
+
+struct Instance<S> {
+    table: Arc<Methods<S>>,
+    state: Arc<S>,
+}
+
+impl<S: Send + Sync + 'static> Target for Instance<S> {
+    fn call(&self, member: &str, call: Call<'_>) -> Outcome {
+        match self.table.methods.get(member) {
+            Some(route) => route.call(&self.state, call),
+            None => Outcome::Missing,
+        }
+    }
+
+    fn get(&self, member: &str, call: Call<'_>) -> Outcome {
+        if self.table.hidden.iter().any(|hidden| &**hidden == member) {
+            return Outcome::Ready(Err(hidden(member)));
+        }
+        if let Some(getter) = self.table.getters.get(member) {
+            return getter.call(&self.state, call);
+        }
+        if !self.table.methods.contains_key(member) {
+            return Outcome::Missing;
+        }
+        let (table, state) = (self.table.clone(), self.state.clone());
+        let bound = Bound {
+            instance: Self { table, state },
+            member: member.into(),
+        };
+        Outcome::Ready(Ok(Payload::Rich(Value::Object(Object::new(bound)))))
+    }
+
+    fn placement(&self, member: &str) -> Placement {
+        self.table
+            .methods
+            .get(member)
+            .map(Route::placement)
+            .unwrap_or_default()
+    }
+}
+
+/// A method taken as a function.
+struct Bound<S> {
+    instance: Instance<S>,
+    member: Box<str>,
+}
+
+impl<S: Send + Sync + 'static> Target for Bound<S> {
+    fn call(&self, member: &str, call: Call<'_>) -> Outcome {
+        if member.is_empty() {
+            self.instance.call(&self.member, call)
+        } else {
+            Outcome::Missing
+        }
+    }
+
+    fn placement(&self, member: &str) -> Placement {
+        if member.is_empty() {
+            self.instance.placement(&self.member)
+        } else {
+            Placement::default()
+        }
+    }
+}
+
+fn run<S>(handler: &Erased<S>, state: &Arc<S>, mut call: Call<'_>) -> Outcome {
+    let args = std::mem::replace(&mut call.args, Args::none());
+    handler(&mut CallParts::new(state, &call, args))
+}
+
+fn hidden(member: &str) -> CallError {
+    CallError::type_error(format!(
+        "Attempted to access property '{member}', which is an instance property of the RpcTarget. \
+         To avoid leaking private internals, instance properties cannot be accessed over RPC. If \
+         you want to make this property available over RPC, define it as a method or getter on \
+         the class, instead of an instance property."
+    ))
+}

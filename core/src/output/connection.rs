@@ -1,0 +1,422 @@
+//! A connection's output side: lanes, memberships, and what one send is made of.
+//!
+//! Order within one send: the rest of a frame begun by a short cast, the control lane, the reply
+//! lane, then frames of its rooms by turns. Everything queued in the lanes goes with each send, so
+//! a room never waits for more than one send, and a reply (a join's acknowledgement above all)
+//! never comes after frames of a room handed over later.
+//!
+//! A connection that has nothing to send is 64 bytes in a table; everything that exists only while
+//! something is queued, in flight or lagging is in a box from a pool.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use fulmar_driver::{Piece, SocketId};
+use smallvec::SmallVec;
+
+use super::aside::Aside;
+use super::limits::Policy;
+use super::pool::Pool;
+use super::reserved::Reserved;
+use super::wire::Outgoing;
+use super::{Slot, narrow};
+
+/// Connections per page of the table.
+const PAGE: usize = 256;
+/// Where a membership stands.
+#[derive(Debug)]
+pub enum Place {
+    /// In its group's array, at this index; the position is the run's.
+    InRun(u32),
+    /// With a cursor of its own.
+    Aside(Box<Aside>),
+}
+
+/// A connection in a room.
+#[derive(Debug)]
+pub struct Membership {
+    /// The room's key on this shard.
+    pub room: u32,
+    /// The envelope's variable part; 0 if there is none.
+    pub tag: u32,
+    /// Index of the group in the room.
+    pub group: u8,
+    /// When the connection is too slow for the room.
+    pub policy: Policy,
+    /// Whether the frames handed over are told.
+    pub is_counted: bool,
+    /// Where it stands.
+    pub place: Place,
+}
+
+const _: () = assert!(size_of::<Option<Membership>>() == 32);
+
+/// The output side of one connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Against the index used again.
+    pub generation: u32,
+    /// Index of its backpressure profile.
+    pub profile: u8,
+    /// Whether it is in the shard's list of connections to flush.
+    pub dirty: bool,
+    /// Whether the last cast was refused in part: the next send is the least possible.
+    pub probing: bool,
+    /// Whether the backlog went over its limit and has not come down to the low mark since.
+    pub over: bool,
+    /// Whether a close frame is queued or sent: nothing follows it.
+    pub closing: bool,
+    /// Whether nothing is sent any more: the socket is gone, or the close frame has left.
+    pub dead: bool,
+    /// Whether every message passes through a seal.
+    pub sealed: bool,
+    /// Rooms it is in. Nearly always none or one.
+    pub memberships: SmallVec<[Option<Membership>; 1]>,
+    /// What exists only while it has something to send.
+    pub active: Option<Box<Active>>,
+}
+
+// An idle connection in one room. A million of them is what this is about.
+const _: () = assert!(size_of::<Option<Connection>>() == 64);
+
+/// What a connection has to send, and what of it is under way.
+#[derive(Debug, Default)]
+pub struct Active {
+    /// Memberships with something to send, by turns.
+    pub waiting: VecDeque<Slot>,
+    /// Bytes of all memberships' lag together.
+    pub lag: u64,
+    /// Bytes of the send in flight; 0 if there is none.
+    pub in_flight: usize,
+    /// Urgent frames: pongs, pings, the close frame.
+    pub control: Vec<u8>,
+    /// Replies, and direct data.
+    pub replies: Vec<u8>,
+    /// Entries that wait for their seals; goes on behind `replies`.
+    pub reserved: Option<Box<Reserved>>,
+    /// The newest pong in `control`.
+    pong: Option<Range<u32>>,
+    rest: Option<Piece>,
+}
+
+impl Active {
+    /// Replaces an unsent pong by `frame`, or queues it; says whether it replaced one. A client
+    /// that floods us with pings is owed the newest answer only (RFC 6455 section 5.5.3).
+    pub fn pong(&mut self, frame: &[u8]) -> bool {
+        let old = self.pong.take();
+        if let Some(old) = &old {
+            self.control.drain(old.start as usize..old.end as usize);
+        }
+        let start = narrow(self.control.len());
+        self.control.extend_from_slice(frame);
+        self.pong = Some(start..narrow(self.control.len()));
+        old.is_some()
+    }
+
+    /// Keeps the rest of a frame begun by a short cast. It waits for nothing: the flush in which
+    /// the cast was short ends with a send that begins with it, and nothing can be queued before
+    /// that.
+    pub fn begin_with(&mut self, rest: Piece) {
+        debug_assert!(self.rest.is_none(), "one frame is begun at a time");
+        self.rest = Some(rest);
+    }
+
+    /// Drops what is not sent yet, except the rest of a frame begun.
+    pub fn clear_lanes(&mut self) {
+        self.control.clear();
+        self.replies.clear();
+        self.reserved = None;
+        self.pong = None;
+    }
+
+    /// Whether the reply lane is all there is to send.
+    pub fn has_only_replies(&self) -> bool {
+        self.rest.is_none()
+            && self.control.is_empty()
+            && self.waiting.is_empty()
+            && self.reserved.is_none()
+    }
+
+    /// Moves the rest of a frame begun and the lanes into `out`.
+    pub fn take_lanes(&mut self, out: &mut Outgoing, copy_bytes_max: usize, pool: &mut Pool) {
+        if let Some(rest) = self.rest.take() {
+            out.gather_in(pool);
+            out.push_piece(rest, copy_bytes_max);
+        }
+        self.pong = None;
+        out.push_buffer(std::mem::take(&mut self.control), pool);
+        out.push_buffer(std::mem::take(&mut self.replies), pool);
+        let Some(reserved) = &mut self.reserved else {
+            return;
+        };
+        while let Some(frame) = reserved.take() {
+            out.push_buffer(frame, pool);
+        }
+        if reserved.is_empty() {
+            self.reserved = None;
+        }
+    }
+
+    /// Whether the rest of a frame begun waits for a send; never true outside a flush.
+    pub fn has_rest(&self) -> bool {
+        self.rest.is_some()
+    }
+
+    /// Whether output stands still until a seal is filled.
+    pub fn is_blocked(&self) -> bool {
+        self.reserved
+            .as_ref()
+            .is_some_and(|reserved| reserved.is_blocked())
+    }
+
+    /// Whether something waits for a send.
+    pub fn has_output(&self) -> bool {
+        self.queued() > 0 || !self.waiting.is_empty()
+    }
+
+    /// Bytes in the lanes.
+    pub fn queued(&self) -> usize {
+        let reserved = self
+            .reserved
+            .as_ref()
+            .map_or(0, |reserved| reserved.bytes());
+        let rest = self.rest.as_ref().map_or(0, Piece::len);
+        self.control.len() + self.replies.len() + reserved + rest
+    }
+
+    /// Whether nothing of this needs to be kept.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight == 0 && self.lag == 0 && !self.has_output() && self.reserved.is_none()
+    }
+
+    /// Makes it as new, but for room in its round; returns the lanes' buffers.
+    pub fn reset(&mut self) -> (Vec<u8>, Vec<u8>) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.clear();
+        waiting.shrink_to(16);
+        let old = std::mem::replace(
+            self,
+            Self {
+                waiting,
+                ..Self::default()
+            },
+        );
+        (old.control, old.replies)
+    }
+}
+
+impl Connection {
+    /// A fresh connection.
+    pub fn new(generation: u32, profile: u8) -> Self {
+        Self {
+            generation,
+            profile,
+            dirty: false,
+            probing: false,
+            over: false,
+            closing: false,
+            dead: false,
+            sealed: false,
+            memberships: SmallVec::new(),
+            active: None,
+        }
+    }
+
+    /// Whether it takes nothing more.
+    pub fn is_over_with(&self) -> bool {
+        self.closing || self.dead
+    }
+
+    /// Bytes that wait for this client: own queue, send in flight, lag on every tape.
+    pub fn backlog(&self) -> u64 {
+        self.active
+            .as_ref()
+            .map_or(0, |active| self.own() + active.lag)
+    }
+
+    /// The part of the backlog that is its own: lanes and the send in flight.
+    pub fn own(&self) -> u64 {
+        self.active
+            .as_ref()
+            .map_or(0, |active| (active.queued() + active.in_flight) as u64)
+    }
+
+    /// Whether a send is in flight.
+    pub fn is_in_flight(&self) -> bool {
+        self.active
+            .as_ref()
+            .is_some_and(|active| active.in_flight > 0)
+    }
+
+    /// Adds a membership and returns its slot.
+    pub fn add(&mut self, membership: Membership) -> Slot {
+        let free = self.memberships.iter().position(Option::is_none);
+        let slot = free.unwrap_or(self.memberships.len());
+        match self.memberships.get_mut(slot) {
+            Some(place) => *place = Some(membership),
+            None => self.memberships.push(Some(membership)),
+        }
+        narrow(slot)
+    }
+
+    /// Takes a membership out.
+    pub fn take(&mut self, slot: Slot) -> Option<Membership> {
+        let membership = self.memberships.get_mut(slot as usize)?.take();
+        while self.memberships.last().is_some_and(Option::is_none) {
+            self.memberships.pop();
+        }
+        if self.memberships.len() <= 1 {
+            self.memberships.shrink_to_fit();
+        }
+        membership
+    }
+
+    /// The membership in `slot`.
+    pub fn membership(&self, slot: Slot) -> Option<&Membership> {
+        self.memberships.get(slot as usize)?.as_ref()
+    }
+
+    /// The membership in `slot`, to change.
+    pub fn membership_mut(&mut self, slot: Slot) -> Option<&mut Membership> {
+        self.memberships.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// The slots of its memberships in `room` (more than one only under different tags).
+    pub fn slots_in(&self, room: u32) -> impl Iterator<Item = Slot> + '_ {
+        let is_in = move |membership: &Option<Membership>| {
+            membership.as_ref().is_some_and(|m| m.room == room)
+        };
+        let slots = self
+            .memberships
+            .iter()
+            .enumerate()
+            .filter(move |(_, m)| is_in(m));
+        slots.map(|(slot, _)| narrow(slot))
+    }
+}
+
+/// The shard's connections by socket index, in pages, so that the table grows without moving.
+#[derive(Debug, Default)]
+pub struct Connections {
+    pages: Vec<Box<[Option<Connection>]>>,
+    count: usize,
+}
+
+impl Connections {
+    /// Puts a connection at its index; returns one that was there.
+    pub fn insert(&mut self, index: u32, connection: Connection) -> Option<Connection> {
+        let page = index as usize / PAGE;
+        while self.pages.len() <= page {
+            self.pages.push((0..PAGE).map(|_| None).collect());
+        }
+        let old = self.place_mut(index)?.replace(connection);
+        self.count += usize::from(old.is_none());
+        old
+    }
+
+    /// Takes the connection away.
+    pub fn remove(&mut self, index: u32) -> Option<Connection> {
+        let connection = self.place_mut(index)?.take()?;
+        self.count -= 1;
+        Some(connection)
+    }
+
+    /// The connection at `index`.
+    pub fn get(&self, index: u32) -> Option<&Connection> {
+        let index = index as usize;
+        self.pages.get(index / PAGE)?.get(index % PAGE)?.as_ref()
+    }
+
+    /// The connection at `index`, to change.
+    pub fn get_mut(&mut self, index: u32) -> Option<&mut Connection> {
+        self.place_mut(index)?.as_mut()
+    }
+
+    /// The connection of `socket`, unless it is an earlier one of that index.
+    pub fn of(&self, socket: SocketId) -> Option<&Connection> {
+        self.get(socket.index)
+            .filter(|connection| connection.generation == socket.generation)
+    }
+
+    /// The same to change.
+    pub fn of_mut(&mut self, socket: SocketId) -> Option<&mut Connection> {
+        self.get_mut(socket.index)
+            .filter(|connection| connection.generation == socket.generation)
+    }
+
+    /// The membership `slot` of the connection at `index`, to change.
+    pub fn membership_mut(&mut self, index: u32, slot: Slot) -> Option<&mut Membership> {
+        self.get_mut(index)?.membership_mut(slot)
+    }
+
+    /// The name of the connection at `index`.
+    pub fn id(&self, index: u32) -> SocketId {
+        let generation = self
+            .get(index)
+            .map_or(0, |connection| connection.generation);
+        SocketId { index, generation }
+    }
+
+    /// All connections with their indexes.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Connection)> {
+        let places = self.pages.iter().flat_map(|page| page.iter()).enumerate();
+        places.filter_map(|(index, place)| Some((narrow(index), place.as_ref()?)))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    fn place_mut(&mut self, index: u32) -> Option<&mut Option<Connection>> {
+        let index = index as usize;
+        self.pages.get_mut(index / PAGE)?.get_mut(index % PAGE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unsent_pong_is_replaced_by_the_newest_one() {
+        let mut active = Active::default();
+        active.control.extend_from_slice(b"<");
+        assert!(!active.pong(b"one"));
+        active.control.extend_from_slice(b">");
+        assert!(active.pong(b"second"));
+        assert!(active.pong(b"3"));
+        assert_eq!(active.control, b"<>3");
+        let (mut out, mut pool) = (Outgoing::default(), Pool::default());
+        active.take_lanes(&mut out, 0, &mut pool);
+        assert!(!active.pong(b"four"), "the one before has left");
+        assert_eq!(active.control, b"four");
+    }
+
+    #[test]
+    fn slots_are_used_again_and_the_table_shrinks() {
+        let membership = |room| Membership {
+            room,
+            tag: 0,
+            group: 0,
+            policy: Policy::Skip,
+            is_counted: false,
+            place: Place::InRun(0),
+        };
+        let mut connection = Connection::new(1, 0);
+        assert_eq!(
+            (0..3).map(|room| connection.add(membership(room))).max(),
+            Some(2)
+        );
+        assert!(connection.take(0).is_some() && connection.take(0).is_none());
+        assert_eq!(connection.add(membership(9)), 0);
+        assert!(connection.take(2).is_some() && connection.take(1).is_some());
+        assert!(!connection.memberships.spilled());
+        assert_eq!(connection.slots_in(9).collect::<Vec<_>>(), [0]);
+    }
+}
