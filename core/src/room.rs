@@ -124,7 +124,7 @@ impl fmt::Debug for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Room")
             .field("name", &self.name)
-            .field("except", &self.via, self.except)
+            .field("except", &self.except)
             .finish_non_exhaustive()
     }
 }

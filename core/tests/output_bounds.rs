@@ -1,9 +1,6 @@
 //! Bounds on the output plane's work and memory, fairness among rooms and members, and stories
 //! worth telling one by one.
-#![allow(
-    clippy::cast_possible_truncation,
-    reason = "small numbers drawn from a generator"
-)]
+#![allow(clippy::cast_possible_truncation, reason = "small numbers drawn from a generator")]
 
 mod output_world;
 
@@ -14,14 +11,7 @@ use output_world::rng::Rng;
 use output_world::toy;
 
 fn world(limits: Limits, shards: u32) -> World {
-    world_with(
-        Bounds {
-            limits,
-            ..Bounds::default()
-        },
-        shards,
-        0,
-    )
+    world_with(Bounds { limits, ..Bounds::default() }, shards, 0)
 }
 
 fn world_with(bounds: Bounds, shards: u32, eager: u64) -> World {
@@ -65,11 +55,8 @@ fn tally(world: &World, room: u32) -> Tally {
 fn a_turn_costs_members_plus_messages_and_not_their_product() {
     for members in [100, 1_000, 5_000] {
         for messages in [1, 32, 128] {
-            let limits = Limits {
-                slice_members_max: 10_000,
-                turn_members_max: 10_000,
-                ..Limits::default()
-            };
+            let limits =
+                Limits { slice_members_max: 10_000, turn_members_max: 10_000, ..Limits::default() };
             let mut world = world(limits, 1);
             crowd(&mut world, 0, members);
             for _ in 0..messages {
@@ -87,11 +74,7 @@ fn a_turn_costs_members_plus_messages_and_not_their_product() {
             let after = world.shards[0].counts();
             assert_eq!(since(before, after), expected);
             assert_eq!(after.frames_out - before.frames_out, members * messages);
-            assert_eq!(
-                world.kernels[0].calls - calls,
-                members,
-                "one send per member"
-            );
+            assert_eq!(world.kernels[0].calls - calls, members, "one send per member");
             world.come_to_rest();
             world.check_complete();
         }
@@ -101,10 +84,7 @@ fn a_turn_costs_members_plus_messages_and_not_their_product() {
 #[test]
 fn joining_and_leaving_in_mid_wave_moves_a_few_members_whatever_the_size() {
     for members in [100, 1_000, 5_000] {
-        let limits = Limits {
-            slice_members_max: members / 40,
-            ..Limits::default()
-        };
+        let limits = Limits { slice_members_max: members / 40, ..Limits::default() };
         let runs_max = limits.runs_max as u64;
         let mut world = world(limits, 1);
         crowd(&mut world, 0, members);
@@ -127,21 +107,12 @@ fn joining_and_leaving_in_mid_wave_moves_a_few_members_whatever_the_size() {
 
 #[test]
 fn a_huge_hot_room_keeps_neither_a_small_room_nor_its_own_last_member_waiting() {
-    let limits = Limits {
-        slice_members_max: 50,
-        turn_members_max: 50,
-        ..Limits::default()
-    };
+    let limits = Limits { slice_members_max: 50, turn_members_max: 50, ..Limits::default() };
     let mut world = world(limits, 1);
     crowd(&mut world, 0, 2_000);
     crowd(&mut world, 1, 3);
-    let got = |world: &World| {
-        world
-            .peers
-            .iter()
-            .map(|peer| peer.client.received)
-            .collect::<Vec<_>>()
-    };
+    let got =
+        |world: &World| world.peers.iter().map(|peer| peer.client.received).collect::<Vec<_>>();
     let mut last_small = 0;
     for turn in 0..600_u64 {
         world.publish(0, None, 0, 20, false);
@@ -152,11 +123,7 @@ fn a_huge_hot_room_keeps_neither_a_small_room_nor_its_own_last_member_waiting() 
         (0..world.peers.len()).for_each(|peer| world.read(peer, usize::MAX));
         if turn % 10 == 8 {
             let small: u64 = got(&world)[2_000..].iter().sum();
-            assert_eq!(
-                small,
-                last_small + 3,
-                "the small room waits for the huge one"
-            );
+            assert_eq!(small, last_small + 3, "the small room waits for the huge one");
             last_small = small;
         }
     }
@@ -170,24 +137,9 @@ fn a_huge_hot_room_keeps_neither_a_small_room_nor_its_own_last_member_waiting() 
 
 #[test]
 fn a_slow_reader_of_a_hot_room_still_hears_its_quiet_room() {
-    let limits = Limits {
-        quantum_bytes: 200,
-        send_bytes_max: 1_000,
-        ..Limits::default()
-    };
-    let profile = Profile {
-        backlog_bytes_max: 1 << 30,
-        ..Profile::default()
-    };
-    let mut world = world_with(
-        Bounds {
-            limits,
-            profile,
-            ..Bounds::default()
-        },
-        1,
-        0,
-    );
+    let limits = Limits { quantum_bytes: 200, send_bytes_max: 1_000, ..Limits::default() };
+    let profile = Profile { backlog_bytes_max: 1 << 30, ..Profile::default() };
+    let mut world = world_with(Bounds { limits, profile, ..Bounds::default() }, 1, 0);
     let slow = world.open(0, 500, false, false);
     world.join(slow, 0, 0, false);
     world.join(slow, 1, 0, false);
@@ -202,10 +154,7 @@ fn a_slow_reader_of_a_hot_room_still_hears_its_quiet_room() {
         world.read(slow, 200); // 6,000 bytes of some 160,000
     }
     let heard = &world.peers[slow].client.heard;
-    assert!(
-        heard.contains(&1),
-        "the quiet room waits for the hot one's backlog"
-    );
+    assert!(heard.contains(&1), "the quiet room waits for the hot one's backlog");
     world.come_to_rest();
     world.check_complete();
 }
@@ -221,10 +170,7 @@ fn a_connection_in_many_rooms_gets_two_sends_a_turn_at_most() {
         (0..40).for_each(|index| world.publish(0, None, index % 4, 50, false));
         world.turn(0);
         let made = world.kernels[0].calls - calls;
-        assert_eq!(
-            made, 2,
-            "the first room's cast, then one send for all others"
-        );
+        assert_eq!(made, 2, "the first room's cast, then one send for all others");
         world.come_to_rest();
         world.check_complete();
     }
@@ -239,10 +185,7 @@ fn what_a_connection_has_to_say_goes_in_one_send_with_what_its_room_says() {
     world.publish(0, Some(2), 0, 50, false);
     world.turn(0);
     let made = world.kernels[0].calls - calls;
-    assert_eq!(
-        made, 5,
-        "one send for each member, the talker's with its reply"
-    );
+    assert_eq!(made, 5, "one send for each member, the talker's with its reply");
     world.come_to_rest();
     world.check_complete();
 }
@@ -256,11 +199,7 @@ fn the_answers_to_one_read_leave_in_one_send() {
         (0..100).for_each(|_| world.reply(peer));
         world.turn(0);
         assert_eq!(world.kernels[0].calls - calls, 1);
-        assert_eq!(
-            world.shards[0].active_count(),
-            0,
-            "nothing is left when all was taken"
-        );
+        assert_eq!(world.shards[0].active_count(), 0, "nothing is left when all was taken");
     }
     world.come_to_rest();
     world.check_complete();
@@ -306,15 +245,8 @@ fn a_receipt_costs_nothing_and_adds_up() {
     world.turn(0);
     let after = tally(&world, 0);
     let (written, queued) = (after.written - before.written, after.queued - before.queued);
-    assert_eq!(
-        (written, queued),
-        (270, 30),
-        "members that got all at once, and the others"
-    );
-    assert_eq!(
-        after.messages - before.messages,
-        5 * u64::from(toy::ENCODINGS)
-    );
+    assert_eq!((written, queued), (270, 30), "members that got all at once, and the others");
+    assert_eq!(after.messages - before.messages, 5 * u64::from(toy::ENCODINGS));
     world.come_to_rest();
     world.check_complete();
 }
@@ -333,10 +265,7 @@ fn many_stuck_readers_pin_no_memory_beyond_the_tape() {
     }
     world.audit(0);
     let (_, _, memory) = world.shards[0].population();
-    let pinned: usize = world.kernels[0]
-        .in_flight()
-        .map(|batch| batch.parts().len() - 1)
-        .sum();
+    let pinned: usize = world.kernels[0].in_flight().map(|batch| batch.parts().len() - 1).sum();
     assert!(memory < 6 << 20, "{memory} bytes for a retention of 4 MiB");
     assert_eq!(pinned, 0, "the least possible send is a copy");
     world.come_to_rest();
@@ -354,29 +283,14 @@ fn a_flood_of_pings_to_a_stuck_reader_costs_one_pong() {
         world.turn(0);
     }
     let socket = world.peers[stuck].socket;
-    assert_eq!(
-        world.shards[0].backlog(socket),
-        20,
-        "one in flight and the newest"
-    );
+    assert_eq!(world.shards[0].backlog(socket), 20, "one in flight and the newest");
     assert_eq!(world.shards[0].counts().pongs_collapsed, 9_999);
 }
 
 #[test]
 fn a_reader_that_lets_its_replies_pile_up_is_closed_at_four_times_its_limit() {
-    let profile = Profile {
-        backlog_bytes_max: 1_000,
-        backlog_bytes_low: 0,
-        policy: Policy::Skip,
-    };
-    let mut world = world_with(
-        Bounds {
-            profile,
-            ..Bounds::default()
-        },
-        1,
-        0,
-    );
+    let profile = Profile { backlog_bytes_max: 1_000, backlog_bytes_low: 0, policy: Policy::Skip };
+    let mut world = world_with(Bounds { profile, ..Bounds::default() }, 1, 0);
     let stuck = world.open(0, 0, false, false);
     let socket = world.peers[stuck].socket;
     for _ in 0..1_000 {
@@ -385,28 +299,14 @@ fn a_reader_that_lets_its_replies_pile_up_is_closed_at_four_times_its_limit() {
         assert!(world.shards[0].backlog(socket) <= 4_000 + 200);
     }
     assert_eq!((world.slow, world.shards[0].counts().closed_slow), (1, 1));
-    assert_eq!(
-        world.shards[0].reply_with(socket, |_| ()),
-        Err(Refused::Gone)
-    );
+    assert_eq!(world.shards[0].reply_with(socket, |_| ()), Err(Refused::Gone));
 }
 
 #[test]
 fn data_nobody_asked_for_is_dropped_or_closes_when_the_backlog_is_over_the_limit() {
     for policy in [Policy::DropNewest, Policy::Skip, Policy::Close] {
-        let profile = Profile {
-            backlog_bytes_max: 1_000,
-            backlog_bytes_low: 0,
-            policy,
-        };
-        let mut world = world_with(
-            Bounds {
-                profile,
-                ..Bounds::default()
-            },
-            1,
-            0,
-        );
+        let profile = Profile { backlog_bytes_max: 1_000, backlog_bytes_low: 0, policy };
+        let mut world = world_with(Bounds { profile, ..Bounds::default() }, 1, 0);
         let stuck = world.open(0, 0, false, false);
         (0..100).for_each(|_| world.data(stuck, 50));
         let counts = world.shards[0].counts();
@@ -419,11 +319,9 @@ fn data_nobody_asked_for_is_dropped_or_closes_when_the_backlog_is_over_the_limit
 
 #[test]
 fn the_last_replies_leave_before_the_close_frame_if_asked_to() {
-    for (mode, is_sealed) in [
-        (Finish::AfterReplies, false),
-        (Finish::AfterReplies, true),
-        (Finish::Now, false),
-    ] {
+    for (mode, is_sealed) in
+        [(Finish::AfterReplies, false), (Finish::AfterReplies, true), (Finish::Now, false)]
+    {
         let mut world = world(Limits::default(), 1);
         let peer = world.open(0, usize::MAX, false, is_sealed);
         world.reply(peer);
@@ -434,33 +332,21 @@ fn the_last_replies_leave_before_the_close_frame_if_asked_to() {
         let bytes = world.kernels[0].read(socket, usize::MAX);
         let has_reply = bytes.len() > 20;
         assert_eq!(has_reply, mode == Finish::AfterReplies);
-        assert_eq!(
-            bytes[bytes.len() - 8..],
-            [0x88, 6, 3, 233, b'a', b'w', b'a', b'y']
-        );
+        assert_eq!(bytes[bytes.len() - 8..], [0x88, 6, 3, 233, b'a', b'w', b'a', b'y']);
     }
 }
 
 #[test]
 fn what_waits_for_its_seal_is_bounded_like_a_send() {
-    let limits = Limits {
-        send_bytes_max: 1_000,
-        ..Limits::default()
-    };
+    let limits = Limits { send_bytes_max: 1_000, ..Limits::default() };
     let mut world = world(limits, 1);
     let peer = world.open(0, usize::MAX, false, true);
     world.join(peer, 0, 0, false);
     world.come_to_rest();
     (0..500).for_each(|_| world.publish(0, None, 0, 50, false));
     world.turn(0);
-    let given: usize = world.sealing[0]
-        .iter()
-        .map(|sealing| sealing.bytes.len())
-        .sum();
-    assert!(
-        (1..1_100).contains(&given),
-        "{given} bytes with the workers at once"
-    );
+    let given: usize = world.sealing[0].iter().map(|sealing| sealing.bytes.len()).sum();
+    assert!((1..1_100).contains(&given), "{given} bytes with the workers at once");
     world.come_to_rest();
     assert_eq!(world.peers[peer].client.received, 500);
     world.check_complete();

@@ -1,9 +1,6 @@
 //! Random runs of rooms and connections with all features mixed. `FULMAR_SEEDS=n` sets how many,
 //! `FULMAR_SEED=s` replays one, `FULMAR_FIRST=s` where to begin.
-#![allow(
-    clippy::cast_possible_truncation,
-    reason = "small numbers drawn from a generator"
-)]
+#![allow(clippy::cast_possible_truncation, reason = "small numbers drawn from a generator")]
 
 mod output_world;
 
@@ -78,11 +75,7 @@ fn client_step(world: &mut World, crowd: bool) {
     match world.rng.below(100) {
         0..=28 => {
             let room = world.rng.below(u64::from(world.rooms)) as u32;
-            let tag = if world.rng.percent(25) {
-                1 + world.rng.below(2) as u32
-            } else {
-                0
-            };
+            let tag = if world.rng.percent(25) { 1 + world.rng.below(2) as u32 } else { 0 };
             let positioned = world.rng.percent(20);
             world.join(peer, room, tag, positioned);
         }
@@ -107,11 +100,7 @@ fn client_step(world: &mut World, crowd: bool) {
 
 fn publish_step(world: &mut World, shard: usize, peer: usize) {
     let room = world.rng.below(u64::from(world.rooms)) as u32;
-    let burst = if world.rng.percent(10) {
-        1 + world.rng.below(12)
-    } else {
-        1
-    };
+    let burst = if world.rng.percent(10) { 1 + world.rng.below(12) } else { 1 };
     for _ in 0..burst {
         let is_long = world.rng.percent(8);
         let len = world.rng.below(if is_long { 400 } else { 30 }) as usize;
@@ -143,11 +132,7 @@ fn run(seed: u64) -> Tally {
     world.come_to_rest();
     world.check_complete();
     let sum = |count: fn(&Counts) -> u64| -> u64 {
-        world
-            .shards
-            .iter()
-            .map(|output| count(&output.counts()))
-            .sum()
+        world.shards.iter().map(|output| count(&output.counts())).sum()
     };
     let tally = Tally {
         steps,
@@ -198,8 +183,5 @@ fn members_get_every_message_once_and_in_order_whatever_happens() {
         sum.collapsed,
         sum.handed,
     ];
-    assert!(
-        runs < 600 || met.iter().all(|count| *count > 0),
-        "an edge was never met: {sum:?}"
-    );
+    assert!(runs < 600 || met.iter().all(|count| *count > 0), "an edge was never met: {sum:?}");
 }

@@ -89,10 +89,7 @@ fn json_says_rich_values_as_text_and_reads_them_back() {
             r#""at":"2026-11-21T07:53:43.901Z","big":"12345678901234567890","data":"AP8=""#
         )
     );
-    assert_eq!(
-        Payload::Json(json).decode::<Everything>().unwrap(),
-        everything()
-    );
+    assert_eq!(Payload::Json(json).decode::<Everything>().unwrap(), everything());
 }
 
 #[test]
@@ -118,10 +115,7 @@ fn undefined_is_told_from_null() {
     };
     assert_eq!(json(&Value::Undefined), "Undefined");
     assert_eq!(json(&Value::Null), "null");
-    assert!(matches!(
-        from_value::<Value>(Value::Undefined).unwrap(),
-        Value::Undefined
-    ));
+    assert!(matches!(from_value::<Value>(Value::Undefined).unwrap(), Value::Undefined));
     assert_eq!(from_value::<Option<i64>>(Value::Undefined).unwrap(), None);
 }
 
@@ -138,30 +132,20 @@ fn objects_and_stubs_travel_as_fields_of_structs() {
     let made = Made {
         name: "x".into(),
         object: object.clone(),
-        callbacks: vec![
-            Stub::import(link.clone(), -1),
-            Stub::import(link.clone(), -2),
-        ],
+        callbacks: vec![Stub::import(link.clone(), -1), Stub::import(link.clone(), -2)],
     };
     let value = to_value(&made).unwrap();
     assert!(value.holds_objects());
     let again: Made = from_value(value.clone()).unwrap();
     assert!(again.object.same(&object));
     assert_eq!(again.name, "x");
-    let imports: Vec<_> = again
-        .callbacks
-        .iter()
-        .map(|stub| stub.as_import(&link))
-        .collect();
+    let imports: Vec<_> = again.callbacks.iter().map(|stub| stub.as_import(&link)).collect();
     assert_eq!(imports, [Some(-1), Some(-2)]);
     assert!(Publication::new("r", "e", Payload::Rich(value)).is_err());
     for form in [Form::Json, Form::Raw] {
         let error = Payload::from(&made, form).unwrap_err();
         let detail = error.detail.unwrap();
-        assert!(
-            detail.contains("an object cannot travel over this protocol"),
-            "{detail}"
-        );
+        assert!(detail.contains("an object cannot travel over this protocol"), "{detail}");
     }
 }
 
@@ -182,10 +166,7 @@ fn what_is_carried_fits_only_its_own_type() {
         assert_eq!(result.unwrap_err().code, Some(400));
     }
     // Nothing of it is left behind for the next one.
-    assert!(matches!(
-        Payload::json("null").decode::<Value>().unwrap(),
-        Value::Null
-    ));
+    assert!(matches!(Payload::json("null").decode::<Value>().unwrap(), Value::Null));
 }
 
 #[test]
@@ -203,21 +184,13 @@ fn carried_fields_inside_flattened_structs_are_refused_and_leave_nothing() {
     }
     let value = Value::Map(vec![("object".into(), Value::Object(Object::new(Nothing)))]);
     assert_eq!(from_value::<Outer>(value).unwrap_err().code, Some(400));
-    assert!(matches!(
-        Payload::json("null").decode::<Value>().unwrap(),
-        Value::Null
-    ));
+    assert!(matches!(Payload::json("null").decode::<Value>().unwrap(), Value::Null));
 }
 
 #[test]
 fn misfits_say_what_was_expected() {
-    let error = Payload::json(r#"{"from":1}"#)
-        .decode::<(i64,)>()
-        .unwrap_err();
+    let error = Payload::json(r#"{"from":1}"#).decode::<(i64,)>().unwrap_err();
     assert_eq!((error.code, &*error.name), (Some(400), "TypeError"));
     let error: CallError = from_value::<bool>(Value::Int(5)).unwrap_err();
-    assert_eq!(
-        error.message,
-        "invalid type: integer `5`, expected a boolean"
-    );
+    assert_eq!(error.message, "invalid type: integer `5`, expected a boolean");
 }

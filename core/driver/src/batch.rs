@@ -31,10 +31,7 @@ pub struct Block {
 }
 
 enum Bytes {
-    Growing {
-        cells: Box<[UnsafeCell<MaybeUninit<u8>>]>,
-        len: Cell<usize>,
-    },
+    Growing { cells: Box<[UnsafeCell<MaybeUninit<u8>>]>, len: Cell<usize> },
     Whole(Arc<[u8]>),
 }
 
@@ -45,13 +42,7 @@ impl Block {
         let cells = Box::into_raw(cells) as *mut [UnsafeCell<MaybeUninit<u8>>];
         // SAFETY: `UnsafeCell<T>` has the layout of `T`, and the pointer was just made from a box.
         let cells = unsafe { Box::from_raw(cells) };
-        Self::counted(
-            Bytes::Growing {
-                cells,
-                len: Cell::new(0),
-            },
-            ledger,
-        )
+        Self::counted(Bytes::Growing { cells, len: Cell::new(0) }, ledger)
     }
 
     /// A block that refers to bytes encoded elsewhere.
@@ -60,10 +51,7 @@ impl Block {
     }
 
     fn counted(bytes: Bytes, ledger: &Ledger) -> Rc<Self> {
-        let block = Self {
-            bytes,
-            ledger: ledger.clone(),
-        };
+        let block = Self { bytes, ledger: ledger.clone() };
         ledger.0.set(ledger.0.get() + block.size());
         Rc::new(block)
     }
@@ -135,10 +123,7 @@ impl Drop for Block {
 
 impl fmt::Debug for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Block")
-            .field("len", &self.len())
-            .field("size", &self.size())
-            .finish()
+        f.debug_struct("Block").field("len", &self.len()).field("size", &self.size()).finish()
     }
 }
 
@@ -278,17 +263,11 @@ mod tests {
         let ledger = Ledger::default();
         let block = Block::growing(8, &ledger);
         assert!(block.append(b"abcd"));
-        let piece = Piece {
-            block: block.clone(),
-            range: 0..4,
-        };
+        let piece = Piece { block: block.clone(), range: 0..4 };
         let before = piece.bytes().as_ptr();
         assert!(block.append(b"efgh"));
         assert!(!block.append(b"i"), "full");
-        assert_eq!(
-            (piece.bytes(), piece.bytes().as_ptr()),
-            (&b"abcd"[..], before)
-        );
+        assert_eq!((piece.bytes(), piece.bytes().as_ptr()), (&b"abcd"[..], before));
         assert_eq!(block.bytes(4..8), b"efgh");
         assert_eq!(block.bytes(4..9), b"", "past what was appended");
         assert_eq!(ledger.live(), 8);
@@ -302,20 +281,8 @@ mod tests {
         let block = Block::whole(Arc::from(&b"0123456789"[..]), &ledger);
         let mut batch = SendBatch::default();
         batch.push(b"ab");
-        batch.push_piece(
-            Piece {
-                block: block.clone(),
-                range: 0..3,
-            },
-            4,
-        );
-        batch.push_piece(
-            Piece {
-                block,
-                range: 3..10,
-            },
-            4,
-        );
+        batch.push_piece(Piece { block: block.clone(), range: 0..3 }, 4);
+        batch.push_piece(Piece { block, range: 3..10 }, 4);
         batch.push(b"z");
         assert_eq!((batch.parts().len(), batch.len()), (3, 13));
         assert_eq!(batch.to_bytes(), b"ab0123456789z");

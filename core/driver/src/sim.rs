@@ -117,11 +117,7 @@ impl SimNetwork {
         let most = network.options.capacity_bytes_max.max(1) as u64;
         let capacity = usize::try_from(network.below(most)).unwrap_or(0) + 1;
         let refused = !network.listening;
-        network.clients.push(Client {
-            capacity,
-            gone: refused,
-            ..Client::default()
-        });
+        network.clients.push(Client { capacity, gone: refused, ..Client::default() });
         if !refused {
             network.waiting.push_back(index);
         }
@@ -158,9 +154,7 @@ impl SimNetwork {
 
     /// Whether the client sees the end: the server's FIN or reset.
     pub fn is_ended(&self, client: SimClient) -> bool {
-        self.with(client, |client| {
-            client.shut_down || client.gone || client.closing.is_some()
-        })
+        self.with(client, |client| client.shut_down || client.gone || client.closing.is_some())
     }
 
     /// Whether the server has let go of the socket.
@@ -182,27 +176,20 @@ impl SimNetwork {
     pub fn is_quiet(&self) -> bool {
         let network = self.0.borrow();
         network.waiting.is_empty()
-            && network
-                .clients
-                .iter()
-                .filter(|client| !client.gone)
-                .all(|client| {
-                    let stuck = client.room() == 0;
-                    client.closing.is_none()
-                        && !client.reset
-                        && (client.in_flight.is_none() || stuck)
-                        && (!client.receiving
-                            || (client.to_server.is_empty() && client.finished == client.ended))
-                })
+            && network.clients.iter().filter(|client| !client.gone).all(|client| {
+                let stuck = client.room() == 0;
+                client.closing.is_none()
+                    && !client.reset
+                    && (client.in_flight.is_none() || stuck)
+                    && (!client.receiving
+                        || (client.to_server.is_empty() && client.finished == client.ended))
+            })
     }
 
     fn with<R>(&self, client: SimClient, act: impl FnOnce(&mut Client) -> R) -> R {
         let mut network = self.0.borrow_mut();
         let index = client.0 as usize;
-        act(network
-            .clients
-            .get_mut(index)
-            .expect("clients are never removed"))
+        act(network.clients.get_mut(index).expect("clients are never removed"))
     }
 }
 
@@ -220,11 +207,8 @@ impl SimDriver {
             listening: true,
             fingerprint: 0,
         })));
-        let driver = Self {
-            network: network.clone(),
-            waker: SimWaker::default(),
-            shorts: Vec::new(),
-        };
+        let driver =
+            Self { network: network.clone(), waker: SimWaker::default(), shorts: Vec::new() };
         (driver, network)
     }
 
@@ -253,20 +237,12 @@ impl SimDriver {
         match step {
             Step::Nothing => {}
             Step::Closed(socket, cause) => handler.on_event(Event::Closed { socket, cause }),
-            Step::Move {
-                socket,
-                sent,
-                mut received,
-                ended,
-            } => {
+            Step::Move { socket, sent, mut received, ended } => {
                 if let Some(batch) = sent {
                     handler.on_event(Event::Sent { socket, batch });
                 }
                 if !received.is_empty() {
-                    handler.on_event(Event::Received {
-                        socket,
-                        bytes: &mut received,
-                    });
+                    handler.on_event(Event::Received { socket, bytes: &mut received });
                 }
                 if ended {
                     handler.on_event(Event::Ended { socket });
@@ -284,15 +260,11 @@ impl Driver for SimDriver {
     }
 
     fn start_recv(&mut self, socket: SocketId) {
-        self.live(socket, |network, client| {
-            network.client(client).receiving = true
-        });
+        self.live(socket, |network, client| network.client(client).receiving = true);
     }
 
     fn stop_recv(&mut self, socket: SocketId) {
-        self.live(socket, |network, client| {
-            network.client(client).receiving = false
-        });
+        self.live(socket, |network, client| network.client(client).receiving = false);
     }
 
     fn send(&mut self, socket: SocketId, batch: SendBatch) -> Sending {
@@ -305,17 +277,10 @@ impl Driver for SimDriver {
     }
 
     fn offer(&mut self, offer: u32, members: &[Member], pieces: &[Piece]) {
-        let bytes: Vec<u8> = pieces
-            .iter()
-            .flat_map(|piece| piece.bytes())
-            .copied()
-            .collect();
+        let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.bytes()).copied().collect();
         for member in members {
             let took = self.live(member.socket, |network, client| {
-                debug_assert!(
-                    network.client(client).in_flight.is_none(),
-                    "no offer beside a send"
-                );
+                debug_assert!(network.client(client).in_flight.is_none(), "no offer beside a send");
                 network.take(client, &bytes, 0)
             });
             let took = match took {
@@ -323,11 +288,7 @@ impl Driver for SimDriver {
                 Some(n) => Took::Bytes(n as u64),
                 None => Took::Dead,
             };
-            self.shorts.push(Short {
-                offer,
-                member: *member,
-                took,
-            });
+            self.shorts.push(Short { offer, member: *member, took });
         }
     }
 
@@ -371,14 +332,7 @@ impl Driver for SimDriver {
         self.accept(handler);
         let count = self.network.0.borrow().sockets.len();
         for index in 0..count {
-            let client = self
-                .network
-                .0
-                .borrow()
-                .sockets
-                .get(index)
-                .copied()
-                .flatten();
+            let client = self.network.0.borrow().sockets.get(index).copied().flatten();
             if let Some(client) = client {
                 self.progress(client, handler);
             }
@@ -390,12 +344,7 @@ impl Driver for SimDriver {
 enum Step {
     Nothing,
     Closed(SocketId, CloseCause),
-    Move {
-        socket: SocketId,
-        sent: Option<SendBatch>,
-        received: Vec<u8>,
-        ended: bool,
-    },
+    Move { socket: SocketId, sent: Option<SendBatch>, received: Vec<u8>, ended: bool },
 }
 
 impl Client {
@@ -423,9 +372,7 @@ impl Network {
     }
 
     fn client(&mut self, index: u32) -> &mut Client {
-        self.clients
-            .get_mut(index as usize)
-            .expect("clients are never removed")
+        self.clients.get_mut(index as usize).expect("clients are never removed")
     }
 
     fn live(&mut self, socket: SocketId) -> Option<u32> {
@@ -441,20 +388,14 @@ impl Network {
             u32::try_from(self.sockets.len() - 1).unwrap_or(u32::MAX)
         });
         self.generation += 1;
-        let socket = SocketId {
-            index,
-            generation: self.generation,
-        };
+        let socket = SocketId { index, generation: self.generation };
         if let Some(place) = self.sockets.get_mut(index as usize) {
             *place = Some(client);
         }
         self.client(client).socket = Some(socket);
         let [a, b, c, d] = client.to_be_bytes();
         self.note(5, client, 0);
-        Some((
-            socket,
-            SocketAddr::from(([10, b, c, d], 1000 + u16::from(a))),
-        ))
+        Some((socket, SocketAddr::from(([10, b, c, d], 1000 + u16::from(a)))))
     }
 
     /// Puts a prefix of `bytes` from `done` on into the client's buffer; returns how much.
@@ -473,10 +414,7 @@ impl Network {
     }
 
     fn send(&mut self, index: u32, batch: SendBatch) -> Option<SendBatch> {
-        debug_assert!(
-            self.client(index).in_flight.is_none(),
-            "one batch in flight per socket"
-        );
+        debug_assert!(self.client(index).in_flight.is_none(), "one batch in flight per socket");
         let bytes = batch.to_bytes();
         let done = self.take(index, &bytes, 0);
         if done == bytes.len() {
@@ -503,12 +441,7 @@ impl Network {
         }
         let sent = self.continue_sending(index);
         let (received, ended) = self.receive(index);
-        Step::Move {
-            socket,
-            sent,
-            received,
-            ended,
-        }
+        Step::Move { socket, sent, received, ended }
     }
 
     fn remove(&mut self, index: u32, socket: SocketId) {

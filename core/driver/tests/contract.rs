@@ -1,4 +1,10 @@
 //! One suite, every driver: what each must show, not what one happens to do.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test with real sockets"
+)]
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -44,12 +50,7 @@ impl Lab for EpollLab {
         let address = listener.local_addr().unwrap();
         let mut driver = EpollDriver::new(EpollOptions::default()).unwrap();
         driver.listen(listener).unwrap();
-        Self {
-            driver,
-            address,
-            clients: Vec::new(),
-            ended: Vec::new(),
-        }
+        Self { driver, address, clients: Vec::new(), ended: Vec::new() }
     }
     fn driver(&mut self) -> &mut EpollDriver {
         &mut self.driver
@@ -105,11 +106,7 @@ impl Lab for SimLab {
     type Driver = SimDriver;
     fn new() -> Self {
         let (driver, network) = SimDriver::new(7, SimOptions::default());
-        Self {
-            driver,
-            network,
-            clients: Vec::new(),
-        }
+        Self { driver, network, clients: Vec::new() }
     }
     fn driver(&mut self) -> &mut SimDriver {
         &mut self.driver
@@ -155,15 +152,9 @@ impl EventHandler for Seen {
             Event::Connected { .. } | Event::AcceptFailed { .. } => {}
             Event::Received { socket, bytes } => {
                 assert!(!bytes.is_empty() && !after_close(&socket));
-                assert!(
-                    !self.ended.contains_key(&socket),
-                    "nothing is received after the end"
-                );
+                assert!(!self.ended.contains_key(&socket), "nothing is received after the end");
                 bytes.iter_mut().for_each(|byte| *byte = !*byte); // the buffer is ours to change
-                self.received
-                    .entry(socket)
-                    .or_default()
-                    .extend(bytes.iter().map(|byte| !*byte));
+                self.received.entry(socket).or_default().extend(bytes.iter().map(|byte| !*byte));
             }
             Event::Sent { socket, batch } => {
                 assert!(!batch.is_empty() && !after_close(&socket));
@@ -203,22 +194,14 @@ fn accept<L: Lab>(lab: &mut L, seen: &mut Seen) -> (usize, SocketId) {
 }
 
 fn bytes(n: usize, salt: usize) -> Vec<u8> {
-    (0..n)
-        .map(|i| ((i * 31 + i / 251 + salt * 7) % 256) as u8)
-        .collect()
+    (0..n).map(|i| ((i * 31 + i / 251 + salt * 7) % 256) as u8).collect()
 }
 
 fn span(bytes: &[u8]) -> Vec<Piece> {
     let block = Block::whole(bytes.into(), &Ledger::default());
     let middle = (bytes.len() / 2) as u32;
     let ranges = [0..middle, middle..bytes.len() as u32];
-    ranges
-        .into_iter()
-        .map(|range| Piece {
-            block: Rc::clone(&block),
-            range,
-        })
-        .collect()
+    ranges.into_iter().map(|range| Piece { block: Rc::clone(&block), range }).collect()
 }
 
 fn bytes_and_order_are_kept_both_ways<L: Lab>() {
@@ -247,29 +230,18 @@ fn receiving_begins_when_asked_and_pauses_without_loss<L: Lab>() {
     let (client, socket) = accept(&mut lab, &mut seen);
     lab.write(client, &bytes(1000, 1));
     poll_some(&mut lab, &mut seen);
-    assert!(
-        seen.received.is_empty(),
-        "a socket is idle until it is started"
-    );
+    assert!(seen.received.is_empty(), "a socket is idle until it is started");
     lab.driver().start_recv(socket);
     poll_until(&mut lab, &mut seen, |_, seen| {
-        seen.received
-            .get(&socket)
-            .is_some_and(|got| got.len() == 1000)
+        seen.received.get(&socket).is_some_and(|got| got.len() == 1000)
     });
     lab.driver().stop_recv(socket);
     poll_some(&mut lab, &mut seen);
     lab.write(client, &bytes(5000, 2));
     poll_some(&mut lab, &mut seen);
-    assert_eq!(
-        seen.received[&socket].len(),
-        1000,
-        "nothing comes once a stop has settled"
-    );
+    assert_eq!(seen.received[&socket].len(), 1000, "nothing comes once a stop has settled");
     lab.driver().start_recv(socket);
-    poll_until(&mut lab, &mut seen, |_, seen| {
-        seen.received[&socket].len() == 6000
-    });
+    poll_until(&mut lab, &mut seen, |_, seen| seen.received[&socket].len() == 6000);
     assert!(seen.received[&socket] == [bytes(1000, 1), bytes(5000, 2)].concat());
 }
 
@@ -279,13 +251,10 @@ fn the_peers_end_is_told_once_after_its_bytes_and_sending_goes_on<L: Lab>() {
     lab.driver().start_recv(socket);
     lab.write(client, b"last words");
     lab.finish(client);
-    poll_until(&mut lab, &mut seen, |_, seen| {
-        seen.ended.contains_key(&socket)
-    });
+    poll_until(&mut lab, &mut seen, |_, seen| seen.ended.contains_key(&socket));
     assert_eq!(seen.received[&socket], b"last words");
     let mut done = matches!(
-        lab.driver()
-            .send(socket, SendBatch::from_bytes(b"answer".to_vec())),
+        lab.driver().send(socket, SendBatch::from_bytes(b"answer".to_vec())),
         Sending::Done(_)
     );
     let mut read = Vec::new();
@@ -302,11 +271,8 @@ fn shutdown_comes_after_what_was_sent<L: Lab>() {
     let (mut lab, mut seen) = (L::new(), Seen::default());
     let (client, socket) = accept(&mut lab, &mut seen);
     let down = bytes(6 << 20, 3);
-    let mut done = matches!(
-        lab.driver()
-            .send(socket, SendBatch::from_bytes(down.clone())),
-        Sending::Done(_)
-    );
+    let mut done =
+        matches!(lab.driver().send(socket, SendBatch::from_bytes(down.clone())), Sending::Done(_));
     lab.driver().shutdown(socket);
     let mut read = Vec::new();
     poll_until(&mut lab, &mut seen, |lab, seen| {
@@ -315,19 +281,14 @@ fn shutdown_comes_after_what_was_sent<L: Lab>() {
         done && read.len() == down.len()
     });
     poll_until(&mut lab, &mut seen, |lab, _| lab.is_ended(client));
-    assert!(
-        read == down && seen.closed.is_empty(),
-        "the socket itself stays until it is closed"
-    );
+    assert!(read == down && seen.closed.is_empty(), "the socket itself stays until it is closed");
 }
 
 fn close_is_reported_once_also_with_a_batch_in_flight<L: Lab>() {
     let (mut lab, mut seen) = (L::new(), Seen::default());
     let (client, socket) = accept(&mut lab, &mut seen);
     lab.driver().start_recv(socket);
-    let stuck = lab
-        .driver()
-        .send(socket, SendBatch::from_bytes(vec![7; 64 << 20]));
+    let stuck = lab.driver().send(socket, SendBatch::from_bytes(vec![7; 64 << 20]));
     assert!(matches!(stuck, Sending::Pending), "nobody reads");
     poll_some(&mut lab, &mut seen);
     assert!(seen.sent.is_empty());
@@ -349,9 +310,7 @@ fn an_index_used_again_has_another_generation<L: Lab>() {
     let (mut lab, mut seen) = (L::new(), Seen::default());
     let (_, first) = accept(&mut lab, &mut seen);
     lab.driver().close(first);
-    poll_until(&mut lab, &mut seen, |_, seen| {
-        seen.closed.contains_key(&first)
-    });
+    poll_until(&mut lab, &mut seen, |_, seen| seen.closed.contains_key(&first));
     let (client, second) = accept(&mut lab, &mut seen);
     assert_eq!(first.index, second.index);
     assert_ne!(first.generation, second.generation);
@@ -359,9 +318,7 @@ fn an_index_used_again_has_another_generation<L: Lab>() {
     lab.driver().start_recv(second);
     lab.write(client, b"still here");
     poll_until(&mut lab, &mut seen, |_, seen| {
-        seen.received
-            .get(&second)
-            .is_some_and(|got| got == b"still here")
+        seen.received.get(&second).is_some_and(|got| got == b"still here")
     });
 }
 
@@ -374,9 +331,7 @@ fn a_reset_ends_the_socket_once<L: Lab>() {
         }
         poll_some(&mut lab, &mut seen);
         lab.reset(client);
-        poll_until(&mut lab, &mut seen, |_, seen| {
-            seen.closed.contains_key(&socket)
-        });
+        poll_until(&mut lab, &mut seen, |_, seen| seen.closed.contains_key(&socket));
         poll_some(&mut lab, &mut seen);
         assert_eq!(seen.closed[&socket], [CloseCause::Reset]);
     }
@@ -392,46 +347,22 @@ fn an_offer_reaches_everybody_or_says_how_far_it_got<L: Lab>() {
     let mut entries: Vec<Member> = members
         .iter()
         .enumerate()
-        .map(|(n, (_, socket))| Member {
-            socket: *socket,
-            slot: n as u32,
-            tag: 9,
-        })
+        .map(|(n, (_, socket))| Member { socket: *socket, slot: n as u32, tag: 9 })
         .collect();
-    entries.push(Member {
-        socket: dead,
-        slot: 5,
-        tag: 9,
-    });
+    entries.push(Member { socket: dead, slot: 5, tag: 9 });
     lab.driver().offer(3, &entries, &pieces);
     let mut shorts: Vec<Short> = Vec::new();
     lab.driver().settle(&mut shorts);
-    assert!(
-        shorts
-            .iter()
-            .all(|short| short.offer == 3 && short.member.tag == 9)
-    );
-    assert!(
-        shorts
-            .iter()
-            .any(|short| short.member.slot == 5 && short.took == Took::Dead)
-    );
+    assert!(shorts.iter().all(|short| short.offer == 3 && short.member.tag == 9));
+    assert!(shorts.iter().any(|short| short.member.slot == 5 && short.took == Took::Dead));
     let mut waiting = 0;
     for short in shorts.iter().filter(|short| short.member.slot < 5) {
-        let Took::Bytes(took) = short.took else {
-            panic!("alive")
-        };
+        let Took::Bytes(took) = short.took else { panic!("alive") };
         let rest = message[took as usize..].to_vec();
-        let sending = lab
-            .driver()
-            .send(short.member.socket, SendBatch::from_bytes(rest));
+        let sending = lab.driver().send(short.member.socket, SendBatch::from_bytes(rest));
         waiting += usize::from(matches!(sending, Sending::Pending));
     }
-    assert!(
-        waiting > 0,
-        "a socket does not hold {} bytes",
-        message.len()
-    );
+    assert!(waiting > 0, "a socket does not hold {} bytes", message.len());
     let mut read = vec![Vec::new(); members.len()];
     poll_until(&mut lab, &mut seen, |lab, seen| {
         for (n, (client, _)) in members.iter().enumerate() {
@@ -459,9 +390,7 @@ fn no_connection_is_accepted_after_listening_stopped<L: Lab>() {
     lab.driver().stop_listening();
     lab.driver().start_recv(socket);
     lab.write(client, b"x");
-    poll_until(&mut lab, &mut seen, |_, seen| {
-        seen.received.contains_key(&socket)
-    });
+    poll_until(&mut lab, &mut seen, |_, seen| seen.received.contains_key(&socket));
     assert_eq!(seen.accepted.len(), 1);
 }
 
@@ -490,15 +419,11 @@ fn a_simulated_network_replays_from_its_seed() {
     let run = |seed| {
         let (mut driver, network) = SimDriver::new(seed, SimOptions::default());
         let clients: Vec<_> = (0..5).map(|_| network.connect()).collect();
-        clients
-            .iter()
-            .for_each(|client| network.write(*client, &bytes(5000, 1)));
+        clients.iter().for_each(|client| network.write(*client, &bytes(5000, 1)));
         let mut seen = Seen::default();
         for _ in 0..60 {
             driver.poll(None, &mut seen).unwrap();
-            seen.accepted
-                .iter()
-                .for_each(|socket| driver.start_recv(*socket));
+            seen.accepted.iter().for_each(|socket| driver.start_recv(*socket));
         }
         network.fingerprint()
     };

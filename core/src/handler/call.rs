@@ -24,11 +24,7 @@ impl<'a, 'b, S> CallParts<'a, 'b, S> {
     #[doc(hidden)]
     #[must_use]
     pub fn new(state: &'a Arc<S>, call: &'a Call<'b>, args: dialect::Args<'b>) -> Self {
-        Self {
-            state,
-            call,
-            args: Some(args),
-        }
+        Self { state, call, args: Some(args) }
     }
 
     /// The arguments, once; afterwards there are none.
@@ -178,11 +174,7 @@ impl<T> Clone for Local<T> {
 
 impl<S, T: Default + Send + 'static> FromCall<S> for Local<T> {
     fn from_call(parts: &mut CallParts<'_, '_, S>) -> Result<Self, CallError> {
-        parts
-            .connection()?
-            .local()
-            .map(Self)
-            .ok_or_else(CallError::closed)
+        parts.connection()?.local().map(Self).ok_or_else(CallError::closed)
     }
 }
 
@@ -205,8 +197,6 @@ pub struct Query<T>(pub T);
 impl<S, T: DeserializeOwned> FromCall<S> for Query<T> {
     fn from_call(parts: &mut CallParts<'_, '_, S>) -> Result<Self, CallError> {
         let connection = parts.connection()?;
-        Words::of(open::query_parameters(connection.query()))
-            .decode()
-            .map(Self)
+        Words::of(open::query_parameters(connection.query())).decode().map(Self)
     }
 }

@@ -34,10 +34,7 @@ impl<S> Route<S> {
     /// Where and in what order it runs.
     #[must_use]
     pub fn placement(&self) -> Placement {
-        Placement {
-            place: self.place,
-            order: self.order,
-        }
+        Placement { place: self.place, order: self.order }
     }
 
     /// Runs it here and now.
@@ -127,18 +124,13 @@ impl<S: Send + Sync + 'static> Methods<S> {
     /// An object of this class over a state that is shared.
     #[must_use]
     pub fn bind(self: &Arc<Self>, state: Arc<S>) -> Object {
-        Object::new(Instance {
-            table: self.clone(),
-            state,
-        })
+        Object::new(Instance { table: self.clone(), state })
     }
 }
 
 impl<S> fmt::Debug for Methods<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Methods")
-            .field("methods", &self.names())
-            .finish_non_exhaustive()
+        f.debug_struct("Methods").field("methods", &self.names()).finish_non_exhaustive()
     }
 }
 
@@ -171,19 +163,12 @@ impl<S: Send + Sync + 'static> Target for Instance<S> {
             return Outcome::Missing;
         }
         let (table, state) = (self.table.clone(), self.state.clone());
-        let bound = Bound {
-            instance: Self { table, state },
-            member: member.into(),
-        };
+        let bound = Bound { instance: Self { table, state }, member: member.into() };
         Outcome::Ready(Ok(Payload::Rich(Value::Object(Object::new(bound)))))
     }
 
     fn placement(&self, member: &str) -> Placement {
-        self.table
-            .methods
-            .get(member)
-            .map(Route::placement)
-            .unwrap_or_default()
+        self.table.methods.get(member).map(Route::placement).unwrap_or_default()
     }
 }
 
@@ -195,19 +180,11 @@ struct Bound<S> {
 
 impl<S: Send + Sync + 'static> Target for Bound<S> {
     fn call(&self, member: &str, call: Call<'_>) -> Outcome {
-        if member.is_empty() {
-            self.instance.call(&self.member, call)
-        } else {
-            Outcome::Missing
-        }
+        if member.is_empty() { self.instance.call(&self.member, call) } else { Outcome::Missing }
     }
 
     fn placement(&self, member: &str) -> Placement {
-        if member.is_empty() {
-            self.instance.placement(&self.member)
-        } else {
-            Placement::default()
-        }
+        if member.is_empty() { self.instance.placement(&self.member) } else { Placement::default() }
     }
 }
 

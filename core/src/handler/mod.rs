@@ -97,35 +97,17 @@ pub struct With<H> {
 /// Runs the handler on the shard, at once. It must not block, and should be done in microseconds:
 /// while it runs, no other connection of the shard is served.
 pub fn inline<H>(handler: H) -> With<H> {
-    With {
-        handler,
-        placement: Placement {
-            place: Place::Shard,
-            order: None,
-        },
-    }
+    With { handler, placement: Placement { place: Place::Shard, order: None } }
 }
 
 /// Lets calls overlap with others of their connection, whatever the protocol's order.
 pub fn concurrent<H>(handler: H) -> With<H> {
-    With {
-        handler,
-        placement: Placement {
-            place: Place::Worker,
-            order: Some(Order::Free),
-        },
-    }
+    With { handler, placement: Placement { place: Place::Worker, order: Some(Order::Free) } }
 }
 
 /// Runs calls one after another within a connection, whatever the protocol's order.
 pub fn ordered<H>(handler: H) -> With<H> {
-    With {
-        handler,
-        placement: Placement {
-            place: Place::Worker,
-            order: Some(Order::Strict),
-        },
-    }
+    With { handler, placement: Placement { place: Place::Worker, order: Some(Order::Strict) } }
 }
 
 /// A handler, with or without a placement. `M` is found by the compiler.

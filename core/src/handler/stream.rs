@@ -37,12 +37,7 @@ impl<T: Send + 'static> Stream<T> {
     where
         F: Future<Output = Result<(), CallError>> + Send + 'static,
     {
-        let slot = Arc::new(Slot {
-            state: Mutex::new(SlotState {
-                item: None,
-                full: Vec::new(),
-            }),
-        });
+        let slot = Arc::new(Slot { state: Mutex::new(SlotState { item: None, full: Vec::new() }) });
         let mut production = Production {
             running: Some(Box::pin(producer(Emitter(slot.clone())))),
             result: None,

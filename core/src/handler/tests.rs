@@ -33,23 +33,21 @@ impl Outbox for Node {
             }
             other => format!("{other:?}"),
         };
-        self.asked
-            .lock()
-            .unwrap()
-            .push(format!("{connection} {ask}"));
+        self.asked.lock().unwrap().push(format!("{connection} {ask}"));
     }
 }
 
 impl Rooms for Node {
-    fn publish(&self, publication: Publication, except: Option<u64>) -> Result<(), PublishError> {
+    fn publish(
+        &self,
+        publication: Publication,
+        _via: Option<u64>,
+        except: Option<u64>,
+    ) -> Result<(), PublishError> {
         if self.busy {
             return Err(PublishError::Busy);
         }
-        let Publication {
-            room,
-            event,
-            payload,
-        } = publication;
+        let Publication { room, event, payload } = publication;
         let line = format!("{room} {event} {payload:?} {except:?}");
         self.published.lock().unwrap().push(line);
         Ok(())
@@ -78,12 +76,7 @@ struct World {
 
 /// Calls a handler as the host would; its outcome as a line.
 fn call<M>(handler: impl Placed<M, World>, args: dialect::Args<'_>) -> String {
-    call_as(
-        &connection(Arc::default(), Form::Raw),
-        Form::Raw,
-        handler,
-        args,
-    )
+    call_as(&connection(Arc::default(), Form::Raw), Form::Raw, handler, args)
 }
 
 fn call_as<M>(
@@ -95,13 +88,7 @@ fn call_as<M>(
     let erased = connection.erase();
     let state = Arc::new(World { name: "world" });
     let (link, connection) = (connection.link(), &erased);
-    let call = Call {
-        args,
-        form,
-        link,
-        connection,
-        cancelled: None,
-    };
+    let call = Call { args, form, link, connection, cancelled: None };
     settled(handler.place().call(&state, call), form)
 }
 
@@ -172,10 +159,7 @@ fn arguments_are_taken_by_type() {
         Message::Binary(bytes) => format!("binary {}", bytes.len()),
     };
     assert_eq!(call(kind, text("x")), "text text x");
-    assert_eq!(
-        call(kind, dialect::Args::One(Payload::Binary(vec![1].into()))),
-        "text binary 1"
-    );
+    assert_eq!(call(kind, dialect::Args::One(Payload::Binary(vec![1].into()))), "text binary 1");
     assert_eq!(call(|| "none taken", list("[1,2]")), "text none taken");
     let many = |_: State<World>, c: Connection, _: Cancelled, Path(p): Path<(String, u8)>| {
         (c.ip().to_string(), p)
@@ -199,15 +183,9 @@ fn parameters_of_path_and_query_become_types() {
         missing: Option<bool>,
     }
     let query = |Query(search): Query<Search>| search;
-    assert_eq!(
-        call(query, list("[]")),
-        r#"json {"page":2,"name":"a b","missing":null}"#
-    );
+    assert_eq!(call(query, list("[]")), r#"json {"page":2,"name":"a b","missing":null}"#);
     let wrong = |Path((_, _)): Path<(u8, u8)>| ();
-    assert_eq!(
-        call(wrong, list("[]")),
-        "error Some(400) 'lobby' is not a number that fits"
-    );
+    assert_eq!(call(wrong, list("[]")), "error Some(400) 'lobby' is not a number that fits");
 }
 
 #[test]
@@ -220,15 +198,9 @@ fn anything_that_serialises_is_an_answer() {
     assert_eq!(call(refused, list("[]")), "error Some(403) no");
     let broken = || Err::<(), _>(std::io::Error::other("secret"));
     assert_eq!(call(broken, list("[]")), "error Some(500) Internal error");
-    assert_eq!(
-        call(|c: Connection| c.room("r").subscribe(), list("[]")),
-        "room r"
-    );
+    assert_eq!(call(|c: Connection| c.room("r").subscribe(), list("[]")), "room r");
     let json = connection(Arc::default(), Form::Json);
-    assert_eq!(
-        call_as(&json, Form::Json, || "quoted", list("[]")),
-        "json \"quoted\""
-    );
+    assert_eq!(call_as(&json, Form::Json, || "quoted", list("[]")), "json \"quoted\"");
 }
 
 #[test]
@@ -248,10 +220,7 @@ fn async_handlers_answer_later() {
 
 #[test]
 fn streams_say_item_after_item() {
-    assert_eq!(
-        call(|| Stream::iter(["a", "b"]), list("[]")),
-        "stream [text a, text b]"
-    );
+    assert_eq!(call(|| Stream::iter(["a", "b"]), list("[]")), "stream [text a, text b]");
     let produced = || {
         Stream::produce(|out| async move {
             for number in 0..3 {
@@ -260,10 +229,7 @@ fn streams_say_item_after_item() {
             Ok(())
         })
     };
-    assert_eq!(
-        call(produced, list("[]")),
-        "stream [json 0, json 1, json 2]"
-    );
+    assert_eq!(call(produced, list("[]")), "stream [json 0, json 1, json 2]");
     let broken = || {
         Stream::produce(|out| async move {
             out.send("a").await?;
@@ -290,11 +256,7 @@ fn two_branches_of_a_producer_share_one_slot() {
             std::future::poll_fn(move |context| {
                 first = first || one.as_mut().poll(context).is_ready();
                 second = second || two.as_mut().poll(context).is_ready();
-                if first && second {
-                    Poll::Ready(())
-                } else {
-                    Poll::Pending
-                }
+                if first && second { Poll::Ready(()) } else { Poll::Pending }
             })
             .await;
             Ok(())
@@ -311,10 +273,7 @@ fn local_state_belongs_to_one_connection_and_ends_with_it() {
             *value
         })
     };
-    let (one, two) = (
-        connection(Arc::default(), Form::Raw),
-        connection(Arc::default(), Form::Raw),
-    );
+    let (one, two) = (connection(Arc::default(), Form::Raw), connection(Arc::default(), Form::Raw));
     assert_eq!(call_as(&one, Form::Raw, count, list("[]")), "json 1");
     assert_eq!(call_as(&one, Form::Raw, count, list("[]")), "json 2");
     assert_eq!(call_as(&two, Form::Raw, count, list("[]")), "json 1");
@@ -339,10 +298,7 @@ fn a_cancelled_call_can_be_asked() {
         connection: &erased,
         cancelled: Some(&flag),
     };
-    assert_eq!(
-        settled(route.call(&Arc::new(World { name: "" }), call), Form::Raw),
-        "json true"
-    );
+    assert_eq!(settled(route.call(&Arc::new(World { name: "" }), call), Form::Raw), "json true");
 }
 
 #[test]
@@ -369,35 +325,20 @@ fn placements_are_told_before_the_call() {
 fn on(object: &Object, member: &str, get: bool, args: dialect::Args<'_>) -> Outcome {
     let nobody: Arc<dyn Any + Send + Sync> = Arc::new(());
     let link = Link::new(Arc::<Node>::default(), 0);
-    let call = Call {
-        args,
-        form: Form::Rich,
-        link: &link,
-        connection: &nobody,
-        cancelled: None,
-    };
-    if get {
-        object.target().get(member, call)
-    } else {
-        object.target().call(member, call)
-    }
+    let call = Call { args, form: Form::Rich, link: &link, connection: &nobody, cancelled: None };
+    if get { object.target().get(member, call) } else { object.target().call(member, call) }
 }
 
 #[test]
 fn objects_have_methods_getters_and_hidden_names() {
     struct Counter(Mutex<i64>);
     let table = Methods::new()
-        .method(
-            "add",
-            |counter: State<Counter>, Args((by,)): Args<(i64,)>| {
-                let mut value = counter.0.0.lock().unwrap();
-                *value += by;
-                *value
-            },
-        )
-        .getter("value", |counter: State<Counter>| {
-            *counter.0.0.lock().unwrap()
+        .method("add", |counter: State<Counter>, Args((by,)): Args<(i64,)>| {
+            let mut value = counter.0.0.lock().unwrap();
+            *value += by;
+            *value
         })
+        .getter("value", |counter: State<Counter>| *counter.0.0.lock().unwrap())
         .hide("secret");
     let counter = Arc::new(table).object(Counter(Mutex::new(1)));
     let said = |outcome| settled(outcome, Form::Rich);
@@ -428,10 +369,7 @@ fn handles_post_what_they_are_asked_for() {
     assert_eq!(peer.parameter("room"), Some("lobby"));
     assert_eq!(peer.query_parameter("name").as_deref(), Some("a b"));
     assert_eq!(peer.user(), None);
-    peer.identify(Identity {
-        user: Some("ada".into()),
-        ..Identity::default()
-    });
+    peer.identify(Identity { user: Some("ada".into()), ..Identity::default() });
     assert_eq!(peer.user().as_deref(), Some("ada"));
     drop(peer.join("lobby"));
     peer.leave("lobby");
@@ -462,17 +400,8 @@ fn rooms_publish_strings_unquoted_and_refuse_when_busy() {
     assert_eq!(*node.published.lock().unwrap(), expected);
     let object = function(|| ());
     let refused = peer.room("r").publish("", &object).unwrap_err();
-    assert!(
-        refused.to_string().contains("an object cannot travel"),
-        "{refused}"
-    );
-    let busy = connection(
-        Arc::new(Node {
-            busy: true,
-            ..Node::default()
-        }),
-        Form::Json,
-    );
+    assert!(refused.to_string().contains("an object cannot travel"), "{refused}");
+    let busy = connection(Arc::new(Node { busy: true, ..Node::default() }), Form::Json);
     let error = CallError::from(busy.room("r").publish("", "x").unwrap_err());
     assert_eq!(error.code, Some(503));
     let publish = |peer: Connection| peer.room("r").publish("", "x");

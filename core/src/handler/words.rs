@@ -19,11 +19,7 @@ impl Words {
     pub(super) fn of<N: Into<String>, V: Into<String>>(
         pairs: impl Iterator<Item = (N, V)>,
     ) -> Self {
-        Self(
-            pairs
-                .map(|(name, value)| (name.into(), Word(value.into())))
-                .collect(),
-        )
+        Self(pairs.map(|(name, value)| (name.into(), Word(value.into()))).collect())
     }
 
     pub(super) fn decode<T: DeserializeOwned>(self) -> Result<T, CallError> {
@@ -86,11 +82,7 @@ impl<'de> Deserializer<'de> for Words {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        if self.0.is_empty() {
-            visitor.visit_none()
-        } else {
-            visitor.visit_some(self)
-        }
+        if self.0.is_empty() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -207,23 +199,10 @@ mod tests {
             missing: Option<String>,
             kind: Kind,
         }
-        let pairs = [
-            ("page", "7"),
-            ("exact", "true"),
-            ("kind", "big"),
-            ("unknown", "x"),
-        ];
-        let wanted = Wanted {
-            page: 7,
-            exact: Some(true),
-            missing: None,
-            kind: Kind::Big,
-        };
+        let pairs = [("page", "7"), ("exact", "true"), ("kind", "big"), ("unknown", "x")];
+        let wanted = Wanted { page: 7, exact: Some(true), missing: None, kind: Kind::Big };
         assert_eq!(decode::<Wanted>(&pairs), Ok(wanted));
-        assert_eq!(
-            decode(&[("a", "x"), ("b", "-2")]),
-            Ok(("x".to_owned(), -2_i8))
-        );
+        assert_eq!(decode(&[("a", "x"), ("b", "-2")]), Ok(("x".to_owned(), -2_i8)));
         assert_eq!(decode(&[("a", "1.5")]), Ok(1.5));
         assert_eq!(decode(&[("a", "lobby")]), Ok("lobby".to_owned()));
         assert_eq!(decode::<Option<String>>(&[]), Ok(None));
@@ -231,19 +210,10 @@ mod tests {
 
     #[test]
     fn says_which_word_does_not_fit() {
-        assert_eq!(
-            decode::<u8>(&[("a", "256")]),
-            Err("'256' is not a number that fits".into())
-        );
-        assert_eq!(
-            decode::<bool>(&[("a", "yes")]),
-            Err("'yes' is not true or false".into())
-        );
+        assert_eq!(decode::<u8>(&[("a", "256")]), Err("'256' is not a number that fits".into()));
+        assert_eq!(decode::<bool>(&[("a", "yes")]), Err("'yes' is not true or false".into()));
         let two = [("a", "1"), ("b", "2")];
-        assert_eq!(
-            decode::<u8>(&two),
-            Err("expected exactly one parameter".into())
-        );
+        assert_eq!(decode::<u8>(&two), Err("expected exactly one parameter".into()));
         assert!(decode::<(u8,)>(&two).is_err());
         assert!(decode::<(u8, u8, u8)>(&two).is_err());
     }

@@ -59,11 +59,7 @@ pub struct Voice<'a> {
 impl Aside {
     /// A cursor at `cursor`.
     pub fn at(cursor: Ordinal) -> Self {
-        Self {
-            cursor,
-            seen: cursor,
-            ..Self::default()
-        }
+        Self { cursor, seen: cursor, ..Self::default() }
     }
 
     /// Up to where it wants frames.
@@ -236,10 +232,7 @@ impl Outlet<'_> {
             let Some(kind) = entry.bytes().first().copied() else {
                 continue;
             };
-            let body = Piece {
-                range: entry.range.start + 1..entry.range.end,
-                block: entry.block,
-            };
+            let body = Piece { range: entry.range.start + 1..entry.range.end, block: entry.block };
             self.message(voice, kind & BODY_BINARY != 0, &Body::Piece(body));
         }
         at
@@ -247,12 +240,7 @@ impl Outlet<'_> {
 
     /// A marker for one member.
     fn gap(&mut self, voice: &Voice<'_>, from: Number, to: Number) {
-        let gap = Gap {
-            room: voice.room,
-            epoch: voice.epoch,
-            from,
-            to,
-        };
+        let gap = Gap { room: voice.room, epoch: voice.epoch, from, to };
         let mut words = std::mem::take(&mut self.scratch.bytes);
         words.clear();
         if let Some(is_binary) = self.encodings.gap(voice.key.encoding, &gap, &mut words) {
@@ -264,13 +252,10 @@ impl Outlet<'_> {
     /// One message of its own: in its envelope if it has one, then to its seal or into a frame.
     fn message(&mut self, voice: &Voice<'_>, is_binary: bool, body: &Body<'_>) {
         let body_len = body.bytes().len();
-        let (mut head, mut tail) = (
-            std::mem::take(&mut self.scratch.head),
-            std::mem::take(&mut self.scratch.tail),
-        );
+        let (mut head, mut tail) =
+            (std::mem::take(&mut self.scratch.head), std::mem::take(&mut self.scratch.tail));
         if voice.key.is_enveloped() {
-            self.envelopes
-                .envelope(voice.socket, voice.tag, body_len, &mut head, &mut tail);
+            self.envelopes.envelope(voice.socket, voice.tag, body_len, &mut head, &mut tail);
         }
         let len = head.len() + body_len + tail.len();
         self.frames += 1;
@@ -298,8 +283,6 @@ impl Outlet<'_> {
 
 impl std::fmt::Debug for Outlet<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Outlet")
-            .field("len", &self.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Outlet").field("len", &self.len()).finish_non_exhaustive()
     }
 }

@@ -32,9 +32,7 @@ impl Bits {
     /// Whether `socket` is in the set.
     #[inline]
     pub fn has(&self, socket: u32) -> bool {
-        self.words
-            .get((socket / 64) as usize)
-            .is_some_and(|word| word & (1 << (socket % 64)) != 0)
+        self.words.get((socket / 64) as usize).is_some_and(|word| word & (1 << (socket % 64)) != 0)
     }
 }
 
@@ -83,11 +81,7 @@ mod tests {
             }
             assert!(!marks.has(2) && !marks.has(1 << 20));
             marks.clear();
-            assert!(
-                [0, 1, 63, 64, 100_000]
-                    .iter()
-                    .all(|socket| !marks.has(*socket))
-            );
+            assert!([0, 1, 63, 64, 100_000].iter().all(|socket| !marks.has(*socket)));
         }
     }
 }

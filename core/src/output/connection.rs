@@ -164,9 +164,7 @@ impl Active {
 
     /// Whether output stands still until a seal is filled.
     pub fn is_blocked(&self) -> bool {
-        self.reserved
-            .as_ref()
-            .is_some_and(|reserved| reserved.is_blocked())
+        self.reserved.as_ref().is_some_and(|reserved| reserved.is_blocked())
     }
 
     /// Whether something waits for a send.
@@ -176,10 +174,7 @@ impl Active {
 
     /// Bytes in the lanes.
     pub fn queued(&self) -> usize {
-        let reserved = self
-            .reserved
-            .as_ref()
-            .map_or(0, |reserved| reserved.bytes());
+        let reserved = self.reserved.as_ref().map_or(0, |reserved| reserved.bytes());
         let rest = self.rest.as_ref().map_or(0, Piece::len);
         self.control.len() + self.replies.len() + reserved + rest
     }
@@ -194,13 +189,7 @@ impl Active {
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.clear();
         waiting.shrink_to(16);
-        let old = std::mem::replace(
-            self,
-            Self {
-                waiting,
-                ..Self::default()
-            },
-        );
+        let old = std::mem::replace(self, Self { waiting, ..Self::default() });
         (old.control, old.replies)
     }
 }
@@ -229,23 +218,17 @@ impl Connection {
 
     /// Bytes that wait for this client: own queue, send in flight, lag on every tape.
     pub fn backlog(&self) -> u64 {
-        self.active
-            .as_ref()
-            .map_or(0, |active| self.own() + active.lag)
+        self.active.as_ref().map_or(0, |active| self.own() + active.lag)
     }
 
     /// The part of the backlog that is its own: lanes and the send in flight.
     pub fn own(&self) -> u64 {
-        self.active
-            .as_ref()
-            .map_or(0, |active| (active.queued() + active.in_flight) as u64)
+        self.active.as_ref().map_or(0, |active| (active.queued() + active.in_flight) as u64)
     }
 
     /// Whether a send is in flight.
     pub fn is_in_flight(&self) -> bool {
-        self.active
-            .as_ref()
-            .is_some_and(|active| active.in_flight > 0)
+        self.active.as_ref().is_some_and(|active| active.in_flight > 0)
     }
 
     /// Adds a membership and returns its slot.
@@ -286,11 +269,7 @@ impl Connection {
         let is_in = move |membership: &Option<Membership>| {
             membership.as_ref().is_some_and(|m| m.room == room)
         };
-        let slots = self
-            .memberships
-            .iter()
-            .enumerate()
-            .filter(move |(_, m)| is_in(m));
+        let slots = self.memberships.iter().enumerate().filter(move |(_, m)| is_in(m));
         slots.map(|(slot, _)| narrow(slot))
     }
 }
@@ -334,14 +313,12 @@ impl Connections {
 
     /// The connection of `socket`, unless it is an earlier one of that index.
     pub fn of(&self, socket: SocketId) -> Option<&Connection> {
-        self.get(socket.index)
-            .filter(|connection| connection.generation == socket.generation)
+        self.get(socket.index).filter(|connection| connection.generation == socket.generation)
     }
 
     /// The same to change.
     pub fn of_mut(&mut self, socket: SocketId) -> Option<&mut Connection> {
-        self.get_mut(socket.index)
-            .filter(|connection| connection.generation == socket.generation)
+        self.get_mut(socket.index).filter(|connection| connection.generation == socket.generation)
     }
 
     /// The membership `slot` of the connection at `index`, to change.
@@ -351,9 +328,7 @@ impl Connections {
 
     /// The name of the connection at `index`.
     pub fn id(&self, index: u32) -> SocketId {
-        let generation = self
-            .get(index)
-            .map_or(0, |connection| connection.generation);
+        let generation = self.get(index).map_or(0, |connection| connection.generation);
         SocketId { index, generation }
     }
 
@@ -409,10 +384,7 @@ mod tests {
             place: Place::InRun(0),
         };
         let mut connection = Connection::new(1, 0);
-        assert_eq!(
-            (0..3).map(|room| connection.add(membership(room))).max(),
-            Some(2)
-        );
+        assert_eq!((0..3).map(|room| connection.add(membership(room))).max(), Some(2));
         assert!(connection.take(0).is_some() && connection.take(0).is_none());
         assert_eq!(connection.add(membership(9)), 0);
         assert!(connection.take(2).is_some() && connection.take(1).is_some());

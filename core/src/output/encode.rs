@@ -150,11 +150,7 @@ impl Encodings {
 
 /// Leaves room before the body for what is known after it.
 fn reserve(form: Form, out: &mut Vec<u8>) -> usize {
-    let start = if form == Form::Frame {
-        wire::HEAD_BYTES_MAX
-    } else {
-        1
-    };
+    let start = if form == Form::Frame { wire::HEAD_BYTES_MAX } else { 1 };
     out.resize(start, 0);
     start
 }
@@ -189,18 +185,12 @@ mod tests {
     impl Encode for Bracketed {
         fn encode(&self, publication: &Publication, _: Position, out: &mut Vec<u8>) -> Encoded {
             let PayloadBytes::Text(text) = &publication.payload else {
-                return Encoded {
-                    is_binary: true,
-                    data: 0..0,
-                };
+                return Encoded { is_binary: true, data: 0..0 };
             };
             out.push(b'[');
             out.extend_from_slice(text.as_bytes());
             out.push(b']');
-            Encoded {
-                is_binary: false,
-                data: 1..1 + text.len(),
-            }
+            Encoded { is_binary: false, data: 1..1 + text.len() }
         }
 
         fn gap(&self, _: &Gap<'_>, _: &mut Vec<u8>) -> Option<bool> {
@@ -219,13 +209,8 @@ mod tests {
         };
         let made = |form, publication: &Publication| {
             let mut out = vec![1, 2, 3];
-            let at = encodings.render(
-                Encoding(0),
-                form,
-                publication,
-                Position::default(),
-                &mut out,
-            );
+            let at =
+                encodings.render(Encoding(0), form, publication, Position::default(), &mut out);
             out.split_off(at)
         };
         assert_eq!(made(Form::Frame, &text("hi")), b"\x81\x04[hi]");
@@ -233,10 +218,7 @@ mod tests {
         assert_eq!(made(Form::Body(BodyPart::Data), &text("hi")), b"\0hi");
         let long = made(Form::Frame, &text(&"x".repeat(200)));
         assert_eq!((&long[..5], long.len()), (&b"\x81\x7e\x00\xca["[..], 206));
-        let undefined = Publication {
-            payload: PayloadBytes::Undefined,
-            ..text("")
-        };
+        let undefined = Publication { payload: PayloadBytes::Undefined, ..text("") };
         assert_eq!(made(Form::Body(BodyPart::Whole), &undefined), [BODY_BINARY]);
         assert!(Encodings::new(vec![Arc::new(Bracketed) as Arc<dyn Encode>; 17]).is_none());
     }

@@ -208,9 +208,7 @@ impl Group {
 
     /// Whether a wave has something to do.
     pub fn is_pending(&self) -> bool {
-        self.members
-            .oldest()
-            .is_some_and(|oldest| oldest < self.tape.tail())
+        self.members.oldest().is_some_and(|oldest| oldest < self.tape.tail())
             || self.missing.is_some()
     }
 
@@ -222,19 +220,11 @@ impl Group {
     }
 
     fn oldest(&self) -> Ordinal {
-        self.members
-            .oldest()
-            .unwrap_or_else(|| self.tape.tail())
-            .min(self.scanned)
+        self.members.oldest().unwrap_or_else(|| self.tape.tail()).min(self.scanned)
     }
 
     fn marker(&self, from: Number, to: Number, marking: Marking<'_>) -> Arc<[u8]> {
-        let gap = Gap {
-            room: marking.room,
-            epoch: marking.epoch,
-            from,
-            to,
-        };
+        let gap = Gap { room: marking.room, epoch: marking.epoch, from, to };
         let mut bytes = Vec::new();
         let at = marking.encodings.render_gap(self.key, &gap, &mut bytes);
         Arc::from(bytes.get(at..).unwrap_or(&[]))

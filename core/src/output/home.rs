@@ -79,16 +79,8 @@ impl Home {
     /// Handles a letter to a home; letters from homes are ignored.
     pub fn on_mail(&mut self, mail: RoomMail) {
         match mail {
-            RoomMail::Join {
-                room,
-                shard,
-                interest,
-            } => self.join(room, shard, interest),
-            RoomMail::Leave {
-                room,
-                shard,
-                interest,
-            } => self.leave(&room, shard, interest),
+            RoomMail::Join { room, shard, interest } => self.join(room, shard, interest),
+            RoomMail::Leave { room, shard, interest } => self.leave(&room, shard, interest),
             RoomMail::Publish(publication) => self.publish(publication),
             RoomMail::Subscribed { .. } | RoomMail::Deliver { .. } | RoomMail::Missed { .. } => {}
         }
@@ -153,10 +145,7 @@ impl Home {
         let room = self.rooms.entry(name.clone()).or_insert_with(|| {
             *epoch = epoch.wrapping_add(1);
             HomeRoom {
-                next: Position {
-                    epoch: *epoch,
-                    number: 0,
-                },
+                next: Position { epoch: *epoch, number: 0 },
                 interests: SmallVec::new(),
                 batch: Vec::new(),
                 is_listed: false,
@@ -165,28 +154,15 @@ impl Home {
         });
         room.interests.retain(|known| known.shard != shard);
         let from = room.next.number;
-        room.interests.push(Interest {
-            shard,
-            interest,
-            from,
-            is_owed: false,
-        });
-        self.answers.push((
-            shard,
-            RoomMail::Subscribed {
-                room: name,
-                interest,
-                next: room.next,
-            },
-        ));
+        room.interests.push(Interest { shard, interest, from, is_owed: false });
+        self.answers.push((shard, RoomMail::Subscribed { room: name, interest, next: room.next }));
     }
 
     fn leave(&mut self, name: &str, shard: u32, interest: u32) {
         let Some(room) = self.rooms.get_mut(name) else {
             return;
         };
-        room.interests
-            .retain(|known| known.shard != shard || known.interest != interest);
+        room.interests.retain(|known| known.shard != shard || known.interest != interest);
         if room.interests.is_empty() {
             self.rooms.remove(name);
         }
@@ -198,11 +174,7 @@ impl Home {
             return;
         };
         if let Some(journal) = &mut self.journal {
-            journal.push((
-                publication.room.clone(),
-                room.next,
-                publication.event.clone(),
-            ));
+            journal.push((publication.room.clone(), room.next, publication.event.clone()));
         }
         if !room.is_listed {
             room.is_listed = true;
@@ -216,24 +188,12 @@ impl Home {
 impl Interest {
     fn post(&mut self, room: &Arc<str>, next: Number, messages: &Messages, posts: &mut impl Posts) {
         let (room, interest) = (room.clone(), self.interest);
-        let mail = match messages
-            .last()
-            .filter(|last| last.position.number >= self.from)
-        {
+        let mail = match messages.last().filter(|last| last.position.number >= self.from) {
             Some(_) => {
                 let messages = messages.clone();
-                RoomMail::Deliver {
-                    room,
-                    interest,
-                    from: self.from,
-                    messages,
-                }
+                RoomMail::Deliver { room, interest, from: self.from, messages }
             }
-            None if self.is_owed => RoomMail::Missed {
-                room,
-                interest,
-                next,
-            },
+            None if self.is_owed => RoomMail::Missed { room, interest, next },
             None => return,
         };
         self.is_owed = posts.post(self.shard, mail).is_err();
@@ -253,10 +213,7 @@ mod tests {
             assert_eq!(home, home_of(&name, 4, 7));
             counts[home as usize] += 1;
         }
-        assert!(
-            counts.iter().all(|count| (900..1_100).contains(count)),
-            "{counts:?}"
-        );
+        assert!(counts.iter().all(|count| (900..1_100).contains(count)), "{counts:?}");
         assert_eq!(home_of("any", 1, 7), 0);
     }
 }

@@ -75,11 +75,7 @@ struct Rendered {
 impl Broadcast {
     /// Numbers a publication.
     pub fn new(publication: Publication, position: Position) -> Self {
-        Self {
-            publication,
-            position,
-            rendered: OnceLock::new(),
-        }
+        Self { publication, position, rendered: OnceLock::new() }
     }
 
     /// The bytes for tapes of `encoding` and `form`. Whoever asks first makes them, in `scratch`.
@@ -93,12 +89,7 @@ impl Broadcast {
         let mut make = || {
             let at = encodings.render(encoding, form, &self.publication, self.position, scratch);
             let bytes = Arc::from(scratch.get(at..).unwrap_or(&[]));
-            Rendered {
-                encoding,
-                form,
-                bytes,
-                next: OnceLock::new(),
-            }
+            Rendered { encoding, form, bytes, next: OnceLock::new() }
         };
         let mut entry = self.rendered.get_or_init(&mut make);
         while entry.encoding != encoding || entry.form != form {
@@ -169,10 +160,7 @@ impl RoomMail {
     /// Whether a full mailbox refuses it. Joins, leaves and their answers never are: their number
     /// is bounded by the connections' own limits, and losing one could not be made good.
     pub fn is_refusable(&self) -> bool {
-        matches!(
-            self,
-            Self::Publish(_) | Self::Deliver { .. } | Self::Missed { .. }
-        )
+        matches!(self, Self::Publish(_) | Self::Deliver { .. } | Self::Missed { .. })
     }
 
     /// The room it is about.

@@ -108,19 +108,10 @@ impl Members {
         if run.at >= tail || max == 0 {
             return None;
         }
-        let before = index
-            .checked_sub(1)
-            .and_then(|before| self.runs.get(before));
-        let to = before
-            .filter(|_| self.runs.len() >= runs_max)
-            .map_or(tail, |before| before.at);
+        let before = index.checked_sub(1).and_then(|before| self.runs.get(before));
+        let to = before.filter(|_| self.runs.len() >= runs_max).map_or(tail, |before| before.at);
         let start = self.start(index);
-        Some(Cut {
-            start,
-            end: run.end.min(start.saturating_add(max)),
-            from: run.at,
-            to,
-        })
+        Some(Cut { start, end: run.end.min(start.saturating_add(max)), from: run.at, to })
     }
 
     /// Records that the members of `cut` (which may have shrunk since) now stand at `cut.to`.
@@ -131,29 +122,18 @@ impl Members {
         let Some(run) = self.runs.get_mut(index) else {
             return;
         };
-        debug_assert!(
-            run.at == cut.from && cut.end <= run.end,
-            "a cut lies in one run"
-        );
+        debug_assert!(run.at == cut.from && cut.end <= run.end, "a cut lies in one run");
         if cut.end == run.end {
             run.at = cut.to;
         } else {
-            self.runs.insert(
-                index,
-                Run {
-                    end: cut.end,
-                    at: cut.to,
-                },
-            );
+            self.runs.insert(index, Run { end: cut.end, at: cut.to });
         }
         self.merge();
     }
 
     /// Where the member at `index` stands.
     pub fn position(&self, index: u32) -> Option<Ordinal> {
-        self.run_of(index)
-            .and_then(|run| self.runs.get(run))
-            .map(|run| run.at)
+        self.run_of(index).and_then(|run| self.runs.get(run)).map(|run| run.at)
     }
 
     /// The position furthest behind, if there are members.
@@ -163,9 +143,7 @@ impl Members {
 
     /// The members of `cut`, for the driver.
     pub fn slice(&self, cut: &Cut) -> &[Member] {
-        self.entries
-            .get(cut.start as usize..cut.end as usize)
-            .unwrap_or(&[])
+        self.entries.get(cut.start as usize..cut.end as usize).unwrap_or(&[])
     }
 
     /// The member at `index`.
@@ -176,9 +154,7 @@ impl Members {
 
     /// One past the last index of the run in which `index` lies.
     pub fn run_end(&self, index: u32) -> u32 {
-        self.run_of(index)
-            .and_then(|run| self.runs.get(run))
-            .map_or(0, |run| run.end)
+        self.run_of(index).and_then(|run| self.runs.get(run)).map_or(0, |run| run.end)
     }
 
     /// How many members.
@@ -201,9 +177,7 @@ impl Members {
     }
 
     fn start(&self, run: usize) -> u32 {
-        run.checked_sub(1)
-            .and_then(|before| self.runs.get(before))
-            .map_or(0, |run| run.end)
+        run.checked_sub(1).and_then(|before| self.runs.get(before)).map_or(0, |run| run.end)
     }
 
     fn grow(&mut self, run: usize, by: i32) {
@@ -232,11 +206,7 @@ impl Members {
             let (Some(run), before) = (self.runs.get(index).copied(), kept) else {
                 return;
             };
-            match self
-                .runs
-                .get_mut(before.wrapping_sub(1))
-                .filter(|last| last.at == run.at)
-            {
+            match self.runs.get_mut(before.wrapping_sub(1)).filter(|last| last.at == run.at) {
                 Some(last) => last.end = run.end,
                 None => {
                     if let Some(place) = self.runs.get_mut(before) {

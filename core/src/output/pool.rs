@@ -22,9 +22,7 @@ pub struct Pool {
 impl Pool {
     /// An empty buffer with some capacity.
     pub fn buffer(&mut self) -> Vec<u8> {
-        self.buffers
-            .pop()
-            .unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES_FIRST))
+        self.buffers.pop().unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES_FIRST))
     }
 
     /// Takes a buffer back.

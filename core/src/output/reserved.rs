@@ -36,11 +36,7 @@ impl Reserved {
     /// Completes an entry; says whether it was waiting for that.
     pub fn fill(&mut self, ticket: u32, frame: Vec<u8>) -> bool {
         let index = ticket.wrapping_sub(self.first) as usize;
-        let Some(entry) = self
-            .entries
-            .get_mut(index)
-            .filter(|entry| entry.frame.is_none())
-        else {
+        let Some(entry) = self.entries.get_mut(index).filter(|entry| entry.frame.is_none()) else {
             return false;
         };
         self.bytes -= entry.size;
@@ -71,9 +67,7 @@ impl Reserved {
 
     /// Whether the first entry waits for its seal.
     pub fn is_blocked(&self) -> bool {
-        self.entries
-            .front()
-            .is_some_and(|entry| entry.frame.is_none())
+        self.entries.front().is_some_and(|entry| entry.frame.is_none())
     }
 }
 
@@ -83,15 +77,8 @@ mod tests {
 
     #[test]
     fn reserved_entries_leave_in_order_and_wait_for_the_first() {
-        let mut reserved = Reserved {
-            first: u32::MAX,
-            ..Reserved::default()
-        };
-        let tickets = [
-            reserved.reserve(5),
-            reserved.reserve(5),
-            reserved.reserve(5),
-        ];
+        let mut reserved = Reserved { first: u32::MAX, ..Reserved::default() };
+        let tickets = [reserved.reserve(5), reserved.reserve(5), reserved.reserve(5)];
         assert_eq!(tickets, [u32::MAX, 0, 1], "tickets wrap");
         assert!(reserved.fill(tickets[1], b"two".to_vec()));
         assert!(!reserved.fill(tickets[1], b"again".to_vec()));

@@ -44,13 +44,7 @@ impl Room {
     /// What frames for one of its members depend on.
     pub fn voice(&self, key: GroupKey, socket: SocketId, tag: u32) -> Voice<'_> {
         let epoch = self.position.map_or(0, |position| position.epoch);
-        Voice {
-            room: &self.name,
-            epoch,
-            key,
-            socket,
-            tag,
-        }
+        Voice { room: &self.name, epoch, key, socket, tag }
     }
 }
 
@@ -65,11 +59,7 @@ pub struct Rooms {
 impl Rooms {
     /// No rooms.
     pub fn new(hash: RandomState) -> Self {
-        Self {
-            table: Vec::new(),
-            free: Vec::new(),
-            by_name: HashMap::with_hasher(hash),
-        }
+        Self { table: Vec::new(), free: Vec::new(), by_name: HashMap::with_hasher(hash) }
     }
 
     /// The key of a room by name.
@@ -114,18 +104,12 @@ impl Rooms {
 
     /// A group.
     pub fn group(&self, key: u32, group: u8) -> Option<&Group> {
-        self.get(key)?
-            .groups
-            .get(usize::from(group))
-            .map(|group| &**group)
+        self.get(key)?.groups.get(usize::from(group)).map(|group| &**group)
     }
 
     /// A group, to change.
     pub fn group_mut(&mut self, key: u32, group: u8) -> Option<&mut Group> {
-        self.get_mut(key)?
-            .groups
-            .get_mut(usize::from(group))
-            .map(|group| &mut **group)
+        self.get_mut(key)?.groups.get_mut(usize::from(group)).map(|group| &mut **group)
     }
 
     /// All rooms, in no order.

@@ -43,11 +43,7 @@ impl Chunk {
     /// Where the frame with index `index` starts; for the index one past the last, where the chunk
     /// ends.
     fn start(&self, index: usize) -> u32 {
-        index
-            .checked_sub(1)
-            .and_then(|before| self.ends.get(before))
-            .copied()
-            .unwrap_or(0)
+        index.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0)
     }
 }
 
@@ -64,13 +60,7 @@ pub struct Tape {
 impl Tape {
     /// An empty tape whose first message will have the number `next`. It holds no memory.
     pub fn new(next: Number, ledger: &Ledger) -> Self {
-        Self {
-            chunks: VecDeque::new(),
-            tail: 0,
-            tail_bytes: 0,
-            next,
-            ledger: ledger.clone(),
-        }
+        Self { chunks: VecDeque::new(), tail: 0, tail_bytes: 0, next, ledger: ledger.clone() }
     }
 
     /// Sets the number of the first message, before there is any.
@@ -124,9 +114,8 @@ impl Tape {
             .back()
             .filter(|chunk| chunk.ends.len() > 1)
             .map_or(0, |chunk| chunk.block.size());
-        let size = (last * 4)
-            .clamp(limits.chunk_bytes_first, limits.chunk_bytes_max)
-            .max(frame.len());
+        let size =
+            (last * 4).clamp(limits.chunk_bytes_first, limits.chunk_bytes_max).max(frame.len());
         let block = Block::growing(size, &self.ledger);
         block.append(frame);
         block
@@ -155,11 +144,7 @@ impl Tape {
 
     /// Drops the chunks that nobody needs: everything before `oldest` where no cursor stands.
     pub fn trim(&mut self, oldest: Ordinal) {
-        while self
-            .chunks
-            .front()
-            .is_some_and(|chunk| chunk.readers == 0 && chunk.end() <= oldest)
-        {
+        while self.chunks.front().is_some_and(|chunk| chunk.readers == 0 && chunk.end() <= oldest) {
             self.chunks.pop_front();
         }
         if self.chunks.is_empty() && self.chunks.capacity() > SPARE_CHUNKS {
@@ -196,8 +181,7 @@ impl Tape {
 
     /// Number of the message at `ordinal`; at the tail the next one.
     pub fn number_at(&self, ordinal: Ordinal) -> Number {
-        self.chunk_of(ordinal)
-            .map_or(self.next, |chunk| chunk.number + (ordinal - chunk.first))
+        self.chunk_of(ordinal).map_or(self.next, |chunk| chunk.number + (ordinal - chunk.first))
     }
 
     /// Bytes from the start of `from` to the start of `to`.
@@ -216,10 +200,7 @@ impl Tape {
     pub fn locate(&self, from: Ordinal, bytes: u64) -> (Ordinal, u32) {
         let target = self.bytes_at(from) + bytes;
         let after = self.chunks.partition_point(|chunk| chunk.base <= target);
-        let Some(chunk) = after
-            .checked_sub(1)
-            .and_then(|index| self.chunks.get(index))
-        else {
+        let Some(chunk) = after.checked_sub(1).and_then(|index| self.chunks.get(index)) else {
             return (self.tail, 0);
         };
         let within = narrow(size(target - chunk.base));
@@ -232,10 +213,7 @@ impl Tape {
         let chunk = self.chunk_of(ordinal)?;
         let index = size(ordinal - chunk.first);
         let range = chunk.start(index) + gone..chunk.start(index + 1);
-        Some(Piece {
-            block: chunk.block.clone(),
-            range,
-        })
+        Some(Piece { block: chunk.block.clone(), range })
     }
 
     /// The frames from `from` on, whole, at most to `to`, at most `budget` bytes but at least one
@@ -250,10 +228,7 @@ impl Tape {
             let start = chunk.start(index);
             let stop = size(to.min(chunk.end()) - chunk.first);
             let room = budget.saturating_add(u64::from(start));
-            let mut last = chunk
-                .ends
-                .partition_point(|end| u64::from(*end) <= room)
-                .min(stop);
+            let mut last = chunk.ends.partition_point(|end| u64::from(*end) <= room).min(stop);
             if last <= index {
                 if at > from {
                     break;
@@ -263,10 +238,7 @@ impl Tape {
             let range = start..chunk.start(last);
             budget = budget.saturating_sub(range.len() as u64);
             if !range.is_empty() {
-                out.push(Piece {
-                    block: chunk.block.clone(),
-                    range,
-                });
+                out.push(Piece { block: chunk.block.clone(), range });
             }
             at = chunk.first + last as u64;
             if last < stop {
@@ -283,9 +255,7 @@ impl Tape {
 
     fn chunk_of(&self, ordinal: Ordinal) -> Option<&Chunk> {
         let after = self.chunks.partition_point(|chunk| chunk.first <= ordinal);
-        self.chunks
-            .get(after.checked_sub(1)?)
-            .filter(|chunk| ordinal < chunk.end())
+        self.chunks.get(after.checked_sub(1)?).filter(|chunk| ordinal < chunk.end())
     }
 
     fn chunk_mut(&mut self, first: Ordinal) -> Option<&mut Chunk> {

@@ -49,12 +49,7 @@ pub fn small(rng: &mut Rng) -> Bounds {
         policy: rng.pick(&[Policy::DropNewest, Policy::Skip, Policy::Close]),
     };
     let (mail_max, mailbox_max) = (rng.pick(&[1, 3, 100]), rng.pick(&[2, 6, 1_000]));
-    Bounds {
-        limits,
-        profile,
-        mail_max,
-        mailbox_max,
-    }
+    Bounds { limits, profile, mail_max, mailbox_max }
 }
 
 /// Nothing may be lost under these: no policy, no refusal, so no gap. Slices, runs and sends stay
@@ -62,14 +57,8 @@ pub fn small(rng: &mut Rng) -> Bounds {
 pub fn roomy(rng: &mut Rng) -> Bounds {
     let small = small(rng);
     Bounds {
-        limits: Limits {
-            retain_bytes_max: 10_000_000,
-            ..small.limits
-        },
-        profile: Profile {
-            backlog_bytes_max: 10_000_000,
-            ..small.profile
-        },
+        limits: Limits { retain_bytes_max: 10_000_000, ..small.limits },
+        profile: Profile { backlog_bytes_max: 10_000_000, ..small.profile },
         mail_max: rng.pick(&[1, 5, 100]),
         mailbox_max: 1_000_000,
     }

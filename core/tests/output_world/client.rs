@@ -37,9 +37,7 @@ pub struct Record {
 }
 
 pub fn payload_byte(identity: u64, index: usize) -> u8 {
-    (identity
-        .wrapping_mul(2654435761)
-        .wrapping_add(index as u64 * 7)) as u8
+    (identity.wrapping_mul(2654435761).wrapping_add(index as u64 * 7)) as u8
 }
 
 struct Stream {
@@ -86,27 +84,14 @@ fn half(bytes: &[u8], index: usize) -> u32 {
 /// Opcode, bytes of the head and of the payload of the frame that begins `bytes`.
 fn parse_head(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
-    assert_eq!(
-        first & 0xf0,
-        0x80,
-        "a frame's head is garbage: frames were interleaved"
-    );
+    assert_eq!(first & 0xf0, 0x80, "a frame's head is garbage: frames were interleaved");
     let (head, len) = match second {
         0..126 => (2, usize::from(second)),
-        126 => (
-            4,
-            usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap())),
-        ),
-        127 => (
-            10,
-            u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap()) as usize,
-        ),
+        126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap()))),
+        127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap()) as usize),
         _ => panic!("a masked frame: frames were interleaved"),
     };
-    assert!(
-        len < 100_000,
-        "a frame's length is garbage: frames were interleaved"
-    );
+    assert!(len < 100_000, "a frame's length is garbage: frames were interleaved");
     Some((first & 0x0f, head, len))
 }
 
@@ -170,10 +155,7 @@ impl Client {
         match *kind {
             toy::REPLY => {
                 assert_eq!(word(body, 0), self.replies, "replies in order");
-                assert!(
-                    word(body, 1) <= self.acks,
-                    "a reply overtakes an acknowledgement"
-                );
+                assert!(word(body, 1) <= self.acks, "a reply overtakes an acknowledgement");
                 self.replies += 1;
             }
             toy::DATA => {
@@ -183,8 +165,7 @@ impl Client {
             toy::JOINED => self.joined(body, now, record),
             toy::LEFT => {
                 self.acks += 1;
-                self.streams
-                    .remove(&(word(body, 0) as u32, word(body, 1) as u32));
+                self.streams.remove(&(word(body, 0) as u32, word(body, 1) as u32));
             }
             toy::MESSAGE => self.room_message(0, whole(message), record),
             toy::ENVELOPED => {
@@ -203,10 +184,7 @@ impl Client {
 
     fn joined(&mut self, body: &[u8], now: u64, record: &Record) {
         let asked = record.joins[word(body, 1) as usize];
-        assert!(
-            self.replies >= asked.replies,
-            "an acknowledgement overtakes a reply"
-        );
+        assert!(self.replies >= asked.replies, "an acknowledgement overtakes a reply");
         if !asked.is_positioned {
             self.acks += 1;
         }
@@ -226,18 +204,11 @@ impl Client {
         let body: Vec<u8> = masked.iter().map(|byte| byte ^ self.encoding).collect();
         let (room, epoch) = (half(&body, 0), half(&body, 1));
         let (number, identity) = (word(&body, 1), word(&body, 2));
-        let stream = self
-            .streams
-            .get_mut(&(room, tag))
-            .expect("a message outside join and leave");
+        let stream = self.streams.get_mut(&(room, tag)).expect("a message outside join and leave");
         let id = self.id;
         let is_gap = epoch & toy::GAP_BIT != 0;
         let epoch = epoch & !toy::GAP_BIT;
-        assert_eq!(
-            *stream.epoch.get_or_insert(epoch),
-            epoch,
-            "one epoch per membership"
-        );
+        assert_eq!(*stream.epoch.get_or_insert(epoch), epoch, "one epoch per membership");
         let order = &record.numbered[&(room, epoch)];
         let said = |number: u64| &record.said[order[number as usize] as usize];
         let excluded = |number: u64| said(number).exclude == Some(id);
@@ -247,10 +218,7 @@ impl Client {
         match stream.next {
             Some(next) if is_gap && (stream.fresh || self.may_move) && number < next => {}
             Some(next) => {
-                assert!(
-                    number >= next,
-                    "twice or out of order: {number} after {next}"
-                );
+                assert!(number >= next, "twice or out of order: {number} after {next}");
                 let explained = (next..number).all(excluded) || may_be_silent;
                 assert!(explained, "a silent gap: {next} to {number} in room {room}");
             }
@@ -261,10 +229,7 @@ impl Client {
         }
         stream.fresh = false;
         if is_gap {
-            assert!(
-                identity > number && identity <= order.len() as u64,
-                "bounds of a gap"
-            );
+            assert!(identity > number && identity <= order.len() as u64, "bounds of a gap");
             stream.next = Some(identity.max(stream.next.unwrap_or(0)));
             record.gaps += 1;
             return;
@@ -272,16 +237,9 @@ impl Client {
         assert_eq!(order[number as usize], identity, "the home's order");
         assert!(!excluded(number), "an excluded member got its message");
         let payload = &body[toy::CORE..];
-        assert_eq!(
-            payload.len(),
-            record.said[identity as usize].len,
-            "length of a message"
-        );
+        assert_eq!(payload.len(), record.said[identity as usize].len, "length of a message");
         let mut bytes = payload.iter().enumerate();
-        assert!(
-            bytes.all(|(index, byte)| *byte == payload_byte(identity, index)),
-            "bytes"
-        );
+        assert!(bytes.all(|(index, byte)| *byte == payload_byte(identity, index)), "bytes");
         stream.next = Some(number + 1);
         record.delivered += 1;
         self.received += 1;
@@ -303,15 +261,8 @@ impl Client {
         assert_eq!(self.streams.len(), joined.len(), "rooms joined");
         for (room, tag) in joined {
             let stream = &self.streams[&(*room, *tag)];
-            let Position {
-                epoch,
-                number: next,
-            } = position(*room);
-            assert_eq!(
-                stream.epoch.unwrap_or(epoch),
-                epoch,
-                "the epoch of a living room"
-            );
+            let Position { epoch, number: next } = position(*room);
+            assert_eq!(stream.epoch.unwrap_or(epoch), epoch, "the epoch of a living room");
             let none = Vec::new();
             let order = record.numbered.get(&(*room, epoch)).unwrap_or(&none);
             assert_eq!(order.len() as u64, next, "the journal is complete");
@@ -320,10 +271,7 @@ impl Client {
                 let said = &record.said[order[number as usize] as usize];
                 let early = stream.next.is_none() && said.at <= stream.acked_at;
                 let excluded = said.exclude == Some(self.id);
-                assert!(
-                    early || excluded || may_be_silent,
-                    "{number} is missing at the end"
-                );
+                assert!(early || excluded || may_be_silent, "{number} is missing at the end");
             }
         }
     }
@@ -331,10 +279,6 @@ impl Client {
 
 /// A whole message less its brackets.
 fn whole(message: &[u8]) -> &[u8] {
-    assert_eq!(
-        message.last(),
-        Some(&toy::MESSAGE_END),
-        "the end of a message"
-    );
+    assert_eq!(message.last(), Some(&toy::MESSAGE_END), "the end of a message");
     &message[1..message.len() - 1]
 }

@@ -35,9 +35,7 @@ pub struct Wire {
 
 impl Wire {
     fn take(&mut self, bytes: &[u8], rng: &mut Rng) -> usize {
-        let mut count = bytes
-            .len()
-            .min(self.capacity.saturating_sub(self.buffer.len()));
+        let mut count = bytes.len().min(self.capacity.saturating_sub(self.buffer.len()));
         if self.fickle && rng.percent(40) {
             count = rng.below(count as u64 + 1) as usize;
         }
@@ -104,10 +102,7 @@ impl Kernel {
                 self.wires.len() - 1
             }
         };
-        SocketId {
-            index: u32::try_from(index).unwrap(),
-            generation,
-        }
+        SocketId { index: u32::try_from(index).unwrap(), generation }
     }
 
     /// The peer resets, or the driver was asked to close: one `Closed`, and what was in flight is
@@ -162,9 +157,7 @@ impl Kernel {
             Event::Sent(_, batch) => Some(batch),
             Event::Closed(_) => None,
         });
-        wires
-            .filter_map(|wire| wire.in_flight.as_ref().map(|(batch, ..)| batch))
-            .chain(sent)
+        wires.filter_map(|wire| wire.in_flight.as_ref().map(|(batch, ..)| batch)).chain(sent)
     }
 }
 
@@ -173,25 +166,15 @@ impl Driver for Kernel {
 
     fn offer(&mut self, offer: u32, members: &[Member], pieces: &[Piece]) {
         let mut bytes = Vec::new();
-        pieces
-            .iter()
-            .for_each(|piece| bytes.extend_from_slice(piece.bytes()));
+        pieces.iter().for_each(|piece| bytes.extend_from_slice(piece.bytes()));
         assert!(!bytes.is_empty(), "an offer of nothing");
         for member in members {
             self.calls += 1;
             let index = member.socket.index;
             let dies = self.rng.below(10_000) < self.deaths;
-            assert!(
-                !self.is_under_way(index),
-                "an offer overtakes a send in flight"
-            );
-            let wire = self.wires[index as usize]
-                .as_mut()
-                .expect("offered to a free index");
-            assert_eq!(
-                wire.generation, member.socket.generation,
-                "offered to a later connection"
-            );
+            assert!(!self.is_under_way(index), "an offer overtakes a send in flight");
+            let wire = self.wires[index as usize].as_mut().expect("offered to a free index");
+            assert_eq!(wire.generation, member.socket.generation, "offered to a later connection");
             assert!(!wire.offered, "two offers to one socket between settlings");
             wire.offered = true;
             self.offered.push(index);
@@ -204,11 +187,7 @@ impl Driver for Kernel {
                 self.end(member.socket);
             }
             if took != Took::Bytes(bytes.len() as u64) {
-                self.pending.push(Short {
-                    offer,
-                    member: *member,
-                    took,
-                });
+                self.pending.push(Short { offer, member: *member, took });
             }
         }
     }
@@ -225,13 +204,8 @@ impl Driver for Kernel {
     fn send(&mut self, socket: SocketId, batch: SendBatch) -> Sending {
         self.calls += 1;
         assert!(!self.is_under_way(socket.index), "two sends in flight");
-        let wire = self.wires[socket.index as usize]
-            .as_mut()
-            .expect("sent to a free index");
-        assert_eq!(
-            wire.generation, socket.generation,
-            "sent to a later connection"
-        );
+        let wire = self.wires[socket.index as usize].as_mut().expect("sent to a free index");
+        assert_eq!(wire.generation, socket.generation, "sent to a later connection");
         assert!(!wire.offered, "a send beside an offer");
         assert!(!batch.is_empty(), "a send of nothing");
         if wire.closed {

@@ -1,8 +1,5 @@
 //! A node of several shards, their mailboxes, kernels and clients, driven by one seed.
-#![allow(
-    dead_code,
-    reason = "shared by several tests, each of which uses a part"
-)]
+#![allow(dead_code, reason = "shared by several tests, each of which uses a part")]
 #![allow(unreachable_pub, reason = "a module of tests")]
 #![allow(clippy::unwrap_used, reason = "a module of tests")]
 
@@ -107,9 +104,7 @@ impl World {
                     output
                 })
                 .collect(),
-            kernels: (0..shards)
-                .map(|_| Kernel::new(rng.next(), deaths, eager))
-                .collect(),
+            kernels: (0..shards).map(|_| Kernel::new(rng.next(), deaths, eager)).collect(),
             sealing: (0..shards).map(|_| Vec::new()).collect(),
             mail: Mailboxes {
                 boxes: (0..shards).map(|_| VecDeque::new()).collect(),
@@ -140,22 +135,11 @@ impl World {
         if sealed {
             self.shards[shard].set_sealed(socket);
         }
-        let id = ConnectionId {
-            shard: shard as u32,
-            socket,
-        };
+        let id = ConnectionId { shard: shard as u32, socket };
         let encoding = self.rng.below(u64::from(toy::ENCODINGS)) as u8;
         let client = Client::new(id, encoding, sealed);
         let (joined, joins) = (Vec::new(), BTreeMap::new());
-        let peer = Peer {
-            client,
-            shard,
-            socket,
-            joined,
-            joins,
-            is_sealed: sealed,
-            handed: 0,
-        };
+        let peer = Peer { client, shard, socket, joined, joins, is_sealed: sealed, handed: 0 };
         self.peers.push(peer);
         self.peers.len() - 1
     }
@@ -186,12 +170,7 @@ impl World {
             return;
         }
         let Ok(joined) = joined else { return };
-        let asked = Asked {
-            room,
-            tag,
-            is_positioned,
-            replies: it.client.replies_asked,
-        };
+        let asked = Asked { room, tag, is_positioned, replies: it.client.replies_asked };
         it.joins.insert((room, tag), self.record.joins.len() as u64);
         self.record.joins.push(asked);
         it.client.acks_asked += u64::from(!is_positioned);
@@ -206,31 +185,19 @@ impl World {
     fn acknowledge(&mut self, peer: usize, room: u32, tag: u32, position: Option<Position>) {
         let join = self.peers[peer].joins[&(room, tag)];
         let (epoch, next) = position.map_or((0, u64::MAX), |p| (u64::from(p.epoch), p.number));
-        self.say(
-            peer,
-            &toy::words(toy::JOINED, &[u64::from(room), join, epoch, next]),
-        );
+        self.say(peer, &toy::words(toy::JOINED, &[u64::from(room), join, epoch, next]));
     }
 
     /// Queues an answer: as it is, or with the worker that seals it.
     fn say(&mut self, peer: usize, message: &[u8]) {
-        let Peer {
-            shard,
-            socket,
-            is_sealed,
-            ..
-        } = self.peers[peer];
+        let Peer { shard, socket, is_sealed, .. } = self.peers[peer];
         let output = &mut self.shards[shard];
         if is_sealed {
             assert_eq!(output.reply_with(socket, |_| ()), Err(Refused::Sealed));
             let Ok(ticket) = output.reserve(socket) else {
                 return;
             };
-            self.sealing[shard].push(Sealing {
-                socket,
-                ticket,
-                bytes: message.to_vec(),
-            });
+            self.sealing[shard].push(Sealing { socket, ticket, bytes: message.to_vec() });
         } else {
             let _closed =
                 output.reply_with(socket, |out| out.extend_from_slice(&toy::frame(message)));
@@ -242,10 +209,7 @@ impl World {
         let (room, tag) = it.joined.swap_remove(index);
         if self.shards[it.shard].leave(it.socket, &toy::room_name(room), tag) {
             it.client.acks_asked += 1;
-            self.say(
-                peer,
-                &toy::words(toy::LEFT, &[u64::from(room), u64::from(tag)]),
-            );
+            self.say(peer, &toy::words(toy::LEFT, &[u64::from(room), u64::from(tag)]));
         }
     }
 
@@ -258,18 +222,10 @@ impl World {
         exclude: bool,
     ) {
         let identity = self.record.said.len() as u64;
-        let exclude = peer
-            .filter(|_| exclude)
-            .map(|peer| self.peers[peer].client.id);
+        let exclude = peer.filter(|_| exclude).map(|peer| self.peers[peer].client.id);
         self.now += 1;
-        self.record.said.push(Said {
-            at: self.now,
-            exclude,
-            len,
-        });
-        let payload = (0..len)
-            .map(|index| payload_byte(identity, index))
-            .collect();
+        self.record.said.push(Said { at: self.now, exclude, len });
+        let payload = (0..len).map(|index| payload_byte(identity, index)).collect();
         let publisher = peer.map(|peer| self.peers[peer].socket);
         let publication = Publication {
             room: toy::room_name(room),
@@ -293,9 +249,8 @@ impl World {
         let mut message = toy::words(toy::DATA, &[it.client.data_accepted]);
         message.resize(message.len() + len, 7);
         let output = &mut self.shards[it.shard];
-        let queued = output.data_with(it.socket, |out| {
-            out.extend_from_slice(&toy::frame(&message))
-        });
+        let queued =
+            output.data_with(it.socket, |out| out.extend_from_slice(&toy::frame(&message)));
         it.client.data_accepted += u64::from(queued.is_ok());
         assert!(it.is_sealed || queued != Err(Refused::Sealed));
     }
@@ -353,16 +308,8 @@ impl World {
         output.post(&mut self.mail, drained);
         for (name, position, event) in output.home_mut().take_journal() {
             let room = name.strip_prefix("room-").unwrap().parse().unwrap();
-            let order = self
-                .record
-                .numbered
-                .entry((room, position.epoch))
-                .or_default();
-            assert_eq!(
-                order.len() as u64,
-                position.number,
-                "numbers are contiguous"
-            );
+            let order = self.record.numbered.entry((room, position.epoch)).or_default();
+            assert_eq!(order.len() as u64, position.number, "numbers are contiguous");
             order.push(event.parse().unwrap());
         }
         self.notice(index);
@@ -376,11 +323,7 @@ impl World {
         let mut left = self.sealing[shard].len();
         while left > 0 && (self.is_calm || self.rng.percent(70)) {
             let index = self.rng.below(left as u64) as usize;
-            let Sealing {
-                socket,
-                ticket,
-                bytes,
-            } = self.sealing[shard].swap_remove(index);
+            let Sealing { socket, ticket, bytes } = self.sealing[shard].swap_remove(index);
             self.sealed += 1;
             self.shards[shard].fill(socket, ticket, toy::seal(&bytes));
             left -= 1;
@@ -392,46 +335,26 @@ impl World {
         self.shards[shard].take_notices(&mut notices);
         for notice in notices.drain(..) {
             let peer = |socket: SocketId| {
-                self.peers
-                    .iter()
-                    .position(|peer| peer.shard == shard && peer.socket == socket)
+                self.peers.iter().position(|peer| peer.shard == shard && peer.socket == socket)
             };
             match notice {
                 Notice::Drained(_) => self.drained += 1,
                 Notice::Refused(_) => {}
                 Notice::SlowClosed(_) => self.slow += 1,
                 Notice::Finished(socket) => self.kernels[shard].end(socket),
-                Notice::Joined {
-                    socket,
-                    room,
-                    tag,
-                    next,
-                } => {
+                Notice::Joined { socket, room, tag, next } => {
                     let peer = peer(socket).expect("a join of somebody");
                     let room = room.strip_prefix("room-").unwrap().parse().unwrap();
                     self.acknowledge(peer, room, tag, Some(next));
                 }
-                Notice::Delivered {
-                    socket,
-                    tag,
-                    frames,
-                } => {
+                Notice::Delivered { socket, tag, frames } => {
                     assert!(tag > 0 && frames > 0);
                     if let Some(peer) = peer(socket) {
                         self.peers[peer].handed += frames;
                     }
                 }
-                Notice::ToSeal {
-                    socket,
-                    ticket,
-                    bytes,
-                    ..
-                } => {
-                    self.sealing[shard].push(Sealing {
-                        socket,
-                        ticket,
-                        bytes,
-                    });
+                Notice::ToSeal { socket, ticket, bytes, .. } => {
+                    self.sealing[shard].push(Sealing { socket, ticket, bytes });
                 }
             }
         }
@@ -444,9 +367,8 @@ impl World {
         if self.is_calm || other == index || !self.rng.percent(40) {
             return;
         }
-        if let Some(peer) = (0..self.peers.len())
-            .rev()
-            .find(|peer| self.peers[*peer].shard == other)
+        if let Some(peer) =
+            (0..self.peers.len()).rev().find(|peer| self.peers[*peer].shard == other)
         {
             self.read(peer, usize::MAX);
             let room = self.rng.below(u64::from(self.rooms)) as u32;
@@ -472,9 +394,8 @@ impl World {
 
     pub fn audit(&self, index: usize) {
         let output = &self.shards[index];
-        let checked = output
-            .audit()
-            .and_then(|()| output.audit_memory(self.kernels[index].in_flight()));
+        let checked =
+            output.audit().and_then(|()| output.audit_memory(self.kernels[index].in_flight()));
         checked.unwrap_or_else(|what| panic!("audit: {what}"));
     }
 
@@ -489,21 +410,13 @@ impl World {
             for shard in 0..self.shards.len() {
                 self.turn(shard);
             }
-            let has_bytes = |kernel: &Kernel| {
-                kernel
-                    .wires
-                    .iter()
-                    .flatten()
-                    .any(|wire| !wire.buffer.is_empty())
-            };
+            let has_bytes =
+                |kernel: &Kernel| kernel.wires.iter().flatten().any(|wire| !wire.buffer.is_empty());
             let busy = self.mail.boxes.iter().any(|mailbox| !mailbox.is_empty())
                 || self.shards.iter().any(Output::is_pending)
                 || self.sealing.iter().any(|sealing| !sealing.is_empty())
                 || self.kernels.iter().any(|kernel| !kernel.events.is_empty())
-                || self
-                    .kernels
-                    .iter()
-                    .any(|kernel| kernel.in_flight().next().is_some())
+                || self.kernels.iter().any(|kernel| kernel.in_flight().next().is_some())
                 || self.kernels.iter().any(has_bytes);
             if !busy {
                 break;
@@ -521,10 +434,7 @@ impl World {
                 home.home().position(&name).unwrap()
             };
             peer.client.finish(&self.record, &peer.joined, position);
-            assert_eq!(
-                peer.handed, peer.client.enveloped,
-                "messages in envelopes, as told"
-            );
+            assert_eq!(peer.handed, peer.client.enveloped, "messages in envelopes, as told");
             let output = &self.shards[peer.shard];
             assert!(!output.is_over(peer.socket), "drained, and nobody was told");
             assert_eq!(output.backlog(peer.socket), 0, "a backlog at rest");
@@ -536,17 +446,10 @@ impl World {
             "a gap without a reason"
         );
         let is_roomy = self.bounds.limits.retain_bytes_max == 10_000_000;
-        assert!(
-            self.record.gaps == 0 || !is_roomy || self.moved > 0,
-            "a gap despite the room"
-        );
+        assert!(self.record.gaps == 0 || !is_roomy || self.moved > 0, "a gap despite the room");
         for shard in 0..self.shards.len() {
             self.audit(shard);
-            assert_eq!(
-                self.shards[shard].active_count(),
-                0,
-                "an idle connection costs memory"
-            );
+            assert_eq!(self.shards[shard].active_count(), 0, "an idle connection costs memory");
         }
     }
 
@@ -557,9 +460,7 @@ impl World {
         }
         self.come_to_rest();
         for output in &self.shards {
-            output
-                .audit_empty()
-                .unwrap_or_else(|what| panic!("at the end: {what}"));
+            output.audit_empty().unwrap_or_else(|what| panic!("at the end: {what}"));
         }
     }
 }

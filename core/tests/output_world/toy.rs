@@ -29,9 +29,7 @@ pub fn room_name(room: u32) -> Arc<str> {
 }
 
 fn room_number(name: &str) -> u32 {
-    name.strip_prefix("room-")
-        .and_then(|number| number.parse().ok())
-        .unwrap_or(u32::MAX)
+    name.strip_prefix("room-").and_then(|number| number.parse().ok()).unwrap_or(u32::MAX)
 }
 
 pub struct Masked(pub u8);
@@ -51,24 +49,14 @@ impl Masked {
 
 impl Encode for Masked {
     fn encode(&self, publication: &Publication, position: Position, out: &mut Vec<u8>) -> Encoded {
-        let PayloadBytes::Binary(payload) = &publication.payload else {
-            unreachable!()
-        };
+        let PayloadBytes::Binary(payload) = &publication.payload else { unreachable!() };
         let identity: u64 = publication.event.parse().unwrap();
         let start = out.len();
         out.push(MESSAGE);
-        let words = (
-            &*publication.room,
-            position.epoch,
-            position.number,
-            identity,
-        );
+        let words = (&*publication.room, position.epoch, position.number, identity);
         self.core(words, payload, out);
         out.push(MESSAGE_END);
-        Encoded {
-            is_binary: identity.is_multiple_of(2),
-            data: 1..out.len() - start - 1,
-        }
+        Encoded { is_binary: identity.is_multiple_of(2), data: 1..out.len() - start - 1 }
     }
 
     fn gap(&self, gap: &Gap<'_>, out: &mut Vec<u8>) -> Option<bool> {
@@ -108,9 +96,7 @@ impl Envelopes for Tagged {
 /// A message of little-endian words.
 pub fn words(kind: u8, words: &[u64]) -> Vec<u8> {
     let mut out = vec![kind];
-    words
-        .iter()
-        .for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
+    words.iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
     out
 }
 

@@ -122,13 +122,8 @@ impl EpollDriver {
         listener.set_nonblocking(true)?;
         let token = Token(LISTENERS + self.listeners.len());
         let source = listener.as_raw_fd();
-        self.poll
-            .registry()
-            .register(&mut SourceFd(&source), token, Interest::READABLE)?;
-        self.listeners.push(Listener {
-            listener,
-            ready: true,
-        });
+        self.poll.registry().register(&mut SourceFd(&source), token, Interest::READABLE)?;
+        self.listeners.push(Listener { listener, ready: true });
         Ok(())
     }
 
@@ -159,9 +154,7 @@ impl EpollDriver {
         let entry = self.sockets.vacant_entry();
         let index = u32::try_from(entry.key()).map_err(|_| io::ErrorKind::OutOfMemory)?;
         let fd = socket.raw();
-        self.poll
-            .registry()
-            .register(&mut SourceFd(&fd), Token(entry.key()), interest)?;
+        self.poll.registry().register(&mut SourceFd(&fd), Token(entry.key()), interest)?;
         let generation = socket.generation;
         entry.insert(socket);
         Ok(SocketId { index, generation })
@@ -195,11 +188,7 @@ impl EpollDriver {
         }
         let (fd, token) = (socket.raw(), Token(id.index as usize));
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self
-            .poll
-            .registry()
-            .reregister(&mut SourceFd(&fd), token, interest)
-        {
+        if let Err(error) = self.poll.registry().reregister(&mut SourceFd(&fd), token, interest) {
             self.fail(id, error.into());
         }
     }
@@ -270,10 +259,7 @@ impl EpollDriver {
                 continue;
             };
             socket.runnable = false;
-            let id = SocketId {
-                index,
-                generation: socket.generation,
-            };
+            let id = SocketId { index, generation: socket.generation };
             if socket.connecting && !self.finish_connecting(id, handler) {
                 continue;
             }
@@ -364,9 +350,7 @@ impl EpollDriver {
             handler.on_event(Event::Closed { socket, cause });
         }
         if any {
-            self.listeners
-                .iter_mut()
-                .for_each(|listener| listener.ready = true);
+            self.listeners.iter_mut().for_each(|listener| listener.ready = true);
         }
     }
 }
@@ -415,11 +399,7 @@ impl Driver for EpollDriver {
         let span = system::Span::new(pieces);
         for member in members {
             let Some(socket) = self.live(member.socket) else {
-                self.shorts.push(Short {
-                    offer,
-                    member: *member,
-                    took: Took::Dead,
-                });
+                self.shorts.push(Short { offer, member: *member, took: Took::Dead });
                 continue;
             };
             let took = match socket.offer(&span) {
@@ -430,11 +410,7 @@ impl Driver for EpollDriver {
                     Took::Dead
                 }
             };
-            self.shorts.push(Short {
-                offer,
-                member: *member,
-                took,
-            });
+            self.shorts.push(Short { offer, member: *member, took });
         }
     }
 
@@ -465,11 +441,7 @@ impl Driver for EpollDriver {
         let at_once = !self.ended.is_empty()
             || !self.runnable.is_empty()
             || self.listeners.iter().any(|listener| listener.ready);
-        let timeout = if at_once {
-            Some(Duration::ZERO)
-        } else {
-            timeout
-        };
+        let timeout = if at_once { Some(Duration::ZERO) } else { timeout };
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             other => {

@@ -22,11 +22,7 @@ pub(super) fn accept(listener: &TcpListener) -> io::Result<(OwnedFd, SocketAddr)
 }
 
 pub(super) fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<Socket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
     if let Some(source) = source {
@@ -42,9 +38,7 @@ pub(super) fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result
 }
 
 pub(super) fn take_error(fd: RawFd) -> Option<io::Error> {
-    with_fd(fd, |fd| SockRef::from(&fd).take_error())
-        .ok()
-        .flatten()
+    with_fd(fd, |fd| SockRef::from(&fd).take_error()).ok().flatten()
 }
 
 pub(super) fn shutdown(fd: RawFd, how: Shutdown) -> io::Result<()> {
@@ -63,14 +57,7 @@ fn with_fd<R>(fd: RawFd, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>) -> 
 
 pub(super) fn receive(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: the buffer is valid for writes of its length during the call.
-    let n = unsafe {
-        libc::recv(
-            fd,
-            buffer.as_mut_ptr().cast(),
-            buffer.len(),
-            libc::MSG_DONTWAIT,
-        )
-    };
+    let n = unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
@@ -106,16 +93,8 @@ pub(super) struct Span<'a> {
 impl<'a> Span<'a> {
     pub(super) fn new(pieces: &'a [Piece]) -> Self {
         // More pieces than the kernel takes at once are short offers; the rest goes on by `send`.
-        let vectors = pieces
-            .iter()
-            .take(1024)
-            .map(|piece| vector(piece.bytes()))
-            .collect();
-        Self {
-            pieces,
-            vectors,
-            len: pieces.iter().map(Piece::len).sum(),
-        }
+        let vectors = pieces.iter().take(1024).map(|piece| vector(piece.bytes())).collect();
+        Self { pieces, vectors, len: pieces.iter().map(Piece::len).sum() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -131,10 +110,7 @@ impl<'a> Span<'a> {
 }
 
 fn vector(bytes: &[u8]) -> libc::iovec {
-    libc::iovec {
-        iov_base: bytes.as_ptr().cast_mut().cast(),
-        iov_len: bytes.len(),
-    }
+    libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
 }
 
 const SEND_FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;

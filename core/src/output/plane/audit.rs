@@ -24,14 +24,9 @@ impl Output {
         for room in self.rooms.iter() {
             let in_groups = |group: &Group| group.members.len() + group.aside.len();
             let members: usize = room.groups.iter().map(|group| in_groups(group)).sum();
-            check(
-                members == room.members as usize,
-                "count of a room's members",
-            )?;
+            check(members == room.members as usize, "count of a room's members")?;
             check(members > 0, "a room without members")?;
-            room.groups
-                .iter()
-                .try_for_each(|group| self.audit_group(group))?;
+            room.groups.iter().try_for_each(|group| self.audit_group(group))?;
             total += members;
         }
         check(total == self.memberships, "count of memberships")
@@ -56,10 +51,7 @@ impl Output {
         let tapes: usize = groups.map(|group| group.tape.memory()).sum();
         let live = self.ledger.live();
         let pins: usize = pinned.values().sum();
-        check(
-            live <= tapes + pins,
-            "memory that neither a tape nor a send in flight holds",
-        )?;
+        check(live <= tapes + pins, "memory that neither a tape nor a send in flight holds")?;
         check(live >= tapes, "a tape's memory is not counted")
     }
 
@@ -81,30 +73,19 @@ impl Output {
         let groups = || self.rooms.iter().flat_map(|room| &room.groups);
         let in_runs = groups().map(|group| group.members.len()).sum();
         let aside = groups().map(|group| group.aside.len()).sum();
-        (
-            in_runs,
-            aside,
-            groups().map(|group| group.tape.memory()).sum(),
-        )
+        (in_runs, aside, groups().map(|group| group.tape.memory()).sum())
     }
 
     /// Connections that hold more than their place in the table.
     pub fn active_count(&self) -> usize {
-        self.connections
-            .iter()
-            .filter(|(_, connection)| connection.active.is_some())
-            .count()
+        self.connections.iter().filter(|(_, connection)| connection.active.is_some()).count()
     }
 
     /// What became of a room's messages on this shard, all groups together.
     pub fn tally(&self, room: &str) -> Tally {
         let mut sum = Tally::default();
         let room = self.rooms.key(room).and_then(|key| self.rooms.get(key));
-        for tally in room
-            .iter()
-            .flat_map(|room| &room.groups)
-            .map(|group| group.tally)
-        {
+        for tally in room.iter().flat_map(|room| &room.groups).map(|group| group.tally) {
             sum.messages += tally.messages;
             sum.bytes += tally.bytes;
             sum.written += tally.written;
@@ -128,10 +109,7 @@ impl Output {
                 .rooms
                 .group(membership.room, membership.group)
                 .ok_or("membership without a group")?;
-            check(
-                group.key.is_sealed() == connection.sealed,
-                "transport of a membership",
-            )?;
+            check(group.key.is_sealed() == connection.sealed, "transport of a membership")?;
             match &membership.place {
                 Place::InRun(place) => {
                     let member = group.members.get(*place).ok_or("index outside the array")?;
@@ -147,37 +125,23 @@ impl Output {
                         aside.waiting == active.waiting.contains(&slot),
                         "round of the connection",
                     )?;
-                    let counted = group
-                        .tape
-                        .bytes_between(aside.cursor, aside.limit(&group.tape));
+                    let counted = group.tape.bytes_between(aside.cursor, aside.limit(&group.tape));
                     check(group.touched || counted == aside.lag, "lag of a membership")?;
                     lag += aside.lag;
                 }
             }
         }
         check(lag == active.lag, "lag of a connection")?;
-        check(
-            !active.has_rest(),
-            "a begun frame waits instead of being in flight",
-        )?;
+        check(!active.has_rest(), "a begun frame waits instead of being in flight")?;
         let stirs = connection.is_in_flight() || connection.dirty || connection.dead;
         let quiet = !stirs && !active.is_blocked();
-        check(
-            !quiet || !active.has_output(),
-            "output that nobody will send",
-        )?;
+        check(!quiet || !active.has_output(), "output that nobody will send")?;
         check(self.busy.has(index) != quiet, "busy bit")?;
-        check(
-            !quiet || lag > 0 || connection.active.is_none(),
-            "an idle connection costs memory",
-        )
+        check(!quiet || lag > 0 || connection.active.is_none(), "an idle connection costs memory")
     }
 
     fn audit_group(&self, group: &Group) -> Result<(), String> {
-        check(
-            group.members.runs() <= self.limits.runs_max + 1,
-            "number of runs",
-        )?;
+        check(group.members.runs() <= self.limits.runs_max + 1, "number of runs")?;
         check(
             !group.is_pending() || group.is_empty() || group.active || group.touched,
             "a pending group in no round",
@@ -191,10 +155,7 @@ impl Output {
         let bound = bytes * (2 + alone) + 2 * limits.chunk_bytes_max;
         check(group.tape.memory() <= bound, "memory of a tape")?;
         let quiet = group.aside.is_empty() && !group.is_pending() && !group.touched;
-        check(
-            !quiet || group.tape.memory() == 0,
-            "a tape that everybody has read holds memory",
-        )
+        check(!quiet || group.tape.memory() == 0, "a tape that everybody has read holds memory")
     }
 }
 

@@ -62,17 +62,12 @@ impl Output {
         let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
-        if connection
-            .active
-            .as_ref()
-            .is_some_and(|active| active.has_output())
-        {
+        if connection.active.as_ref().is_some_and(|active| active.has_output()) {
             return;
         }
         if connection.closing {
             connection.dead = true;
-            self.notices
-                .push(Notice::Finished(self.connections.id(index)));
+            self.notices.push(Notice::Finished(self.connections.id(index)));
         } else {
             self.busy.clear(index);
         }
@@ -114,10 +109,8 @@ impl Output {
             must &= taken == 0;
             if done {
                 settled.push(slot);
-            } else if let Some(active) = self
-                .connections
-                .get_mut(index)
-                .and_then(|connection| connection.active.as_mut())
+            } else if let Some(active) =
+                self.connections.get_mut(index).and_then(|connection| connection.active.as_mut())
             {
                 active.waiting.push_back(slot);
             }
@@ -152,12 +145,7 @@ impl Output {
     }
 
     fn next_waiting(&mut self, index: u32) -> Option<Slot> {
-        self.connections
-            .get_mut(index)?
-            .active
-            .as_mut()?
-            .waiting
-            .pop_front()
+        self.connections.get_mut(index)?.active.as_mut()?.waiting.pop_front()
     }
 
     /// One room's share of a send: whether nothing of it is left, and how many bytes it gave.
@@ -171,10 +159,8 @@ impl Output {
         envelopes: &mut dyn Envelopes,
     ) -> (bool, usize) {
         let socket = self.connections.id(index);
-        let membership = self
-            .connections
-            .get_mut(index)
-            .and_then(|c| c.memberships.get_mut(slot as usize));
+        let membership =
+            self.connections.get_mut(index).and_then(|c| c.memberships.get_mut(slot as usize));
         let Some(Some(membership)) = membership else {
             return (true, 0);
         };
@@ -205,11 +191,7 @@ impl Output {
         // A message that was sealed is counted when its frame is filled in.
         self.counts.frames_out += if group.key.is_sealed() { 0 } else { frames };
         if membership.is_counted && frames > 0 {
-            self.notices.push(Notice::Delivered {
-                socket,
-                tag: membership.tag,
-                frames,
-            });
+            self.notices.push(Notice::Delivered { socket, tag: membership.tag, frames });
         }
         self.account(index, slot);
         if let Some(group) = self.rooms.group_mut(key, group_index) {
@@ -242,31 +224,16 @@ impl Output {
             sealed_bytes: 0,
             frames: 0,
         };
-        let reached = out.frames(
-            &group.tape,
-            &voice,
-            cut.from,
-            cut.to,
-            self.limits.send_bytes_max,
-        );
+        let reached = out.frames(&group.tape, &voice, cut.from, cut.to, self.limits.send_bytes_max);
         let frames = out.frames;
         self.counts.frames_out += frames;
-        let membership = self
-            .connections
-            .get(member.socket.index)
-            .and_then(|c| c.membership(member.slot));
+        let membership =
+            self.connections.get(member.socket.index).and_then(|c| c.membership(member.slot));
         if frames > 0 && membership.is_some_and(|membership| membership.is_counted) {
             let (socket, tag) = (member.socket, member.tag);
-            self.notices.push(Notice::Delivered {
-                socket,
-                tag,
-                frames,
-            });
+            self.notices.push(Notice::Delivered { socket, tag, frames });
         }
-        debug_assert!(
-            self.scratch.sealing.iter().all(|_: &Unsealed| false),
-            "plain members only"
-        );
+        debug_assert!(self.scratch.sealing.iter().all(|_: &Unsealed| false), "plain members only");
         let batch = batch.finish(&mut self.pool);
         if !batch.is_empty() {
             self.submit(member.socket, batch, driver);

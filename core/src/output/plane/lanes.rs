@@ -67,9 +67,7 @@ impl Output {
     /// # Errors
     /// [`Refused::Gone`].
     pub fn control(&mut self, socket: SocketId, frame: &[u8]) -> Result<(), Refused> {
-        self.admit(socket, Class::Owed)?
-            .control
-            .extend_from_slice(frame);
+        self.admit(socket, Class::Owed)?.control.extend_from_slice(frame);
         self.counts.frames_out += 1;
         self.mark(socket.index);
         Ok(())
@@ -106,10 +104,7 @@ impl Output {
     /// [`Refused::Gone`].
     pub fn reserve(&mut self, socket: SocketId) -> Result<Ticket, Refused> {
         let active = self.admit(socket, Class::Owed)?;
-        let ticket = active
-            .reserved
-            .get_or_insert_with(Box::<Reserved>::default)
-            .reserve(0);
+        let ticket = active.reserved.get_or_insert_with(Box::<Reserved>::default).reserve(0);
         self.mark(socket.index);
         Ok(Ticket(ticket))
     }
@@ -136,11 +131,7 @@ impl Output {
     /// follows. [`Notice::Finished`] tells when it has left. That may be never, if the client does
     /// not read or a reserved entry is not filled: a deadline is the caller's.
     pub fn finish(&mut self, socket: SocketId, close_frame: &[u8], mode: Finish) {
-        if self
-            .connections
-            .of(socket)
-            .is_none_or(Connection::is_over_with)
-        {
+        if self.connections.of(socket).is_none_or(Connection::is_over_with) {
             return;
         }
         self.leave_all(socket.index);
@@ -171,9 +162,7 @@ impl Output {
     /// Whether the backlog went over the limit and did not drain since: the client should not be
     /// asked for more. [`Notice::Drained`] ends it.
     pub fn is_over(&self, socket: SocketId) -> bool {
-        self.connections
-            .of(socket)
-            .is_some_and(|connection| connection.over)
+        self.connections.of(socket).is_some_and(|connection| connection.over)
     }
 
     /// Closes a connection that is too slow.
@@ -195,11 +184,7 @@ impl Output {
         class: Class,
         write: impl FnOnce(&mut Vec<u8>) -> R,
     ) -> Result<R, Refused> {
-        if self
-            .connections
-            .of(socket)
-            .is_some_and(|connection| connection.sealed)
-        {
+        if self.connections.of(socket).is_some_and(|connection| connection.sealed) {
             return Err(Refused::Sealed);
         }
         self.admit(socket, class)?;
@@ -258,12 +243,7 @@ impl Output {
             let reserved = active.reserved.get_or_insert_with(Box::<Reserved>::default);
             let ticket = Ticket(reserved.reserve(message.bytes.len()));
             let (is_binary, bytes) = (message.is_binary, message.bytes);
-            self.notices.push(Notice::ToSeal {
-                socket,
-                ticket,
-                is_binary,
-                bytes,
-            });
+            self.notices.push(Notice::ToSeal { socket, ticket, is_binary, bytes });
         }
     }
 }

@@ -17,19 +17,10 @@ impl Output {
             RoomMail::Join { .. } | RoomMail::Leave { .. } | RoomMail::Publish(_) => {
                 self.home.on_mail(mail);
             }
-            RoomMail::Subscribed {
-                room,
-                interest,
-                next,
-            } => {
+            RoomMail::Subscribed { room, interest, next } => {
                 self.on_subscribed(&room, interest, next);
             }
-            RoomMail::Deliver {
-                room,
-                interest,
-                from,
-                messages,
-            } => {
+            RoomMail::Deliver { room, interest, from, messages } => {
                 let Some(key) = self.room_of(&room, interest) else {
                     return;
                 };
@@ -37,11 +28,7 @@ impl Output {
                     self.append(key, message);
                 }
             }
-            RoomMail::Missed {
-                room,
-                interest,
-                next,
-            } => {
+            RoomMail::Missed { room, interest, next } => {
                 let Some(key) = self.room_of(&room, interest) else {
                     return;
                 };
@@ -68,11 +55,7 @@ impl Output {
             }
         }
         self.outbound = outbound;
-        let mut split = Split {
-            own: self.shard,
-            kept: Vec::new(),
-            posts,
-        };
+        let mut split = Split { own: self.shard, kept: Vec::new(), posts };
         self.home.post(&mut split);
         for mail in split.kept {
             self.on_mail(mail);
@@ -95,22 +78,14 @@ impl Output {
         }
         for pending in std::mem::take(&mut room.pending) {
             let (socket, tag) = (pending.socket, pending.tag);
-            self.notices.push(Notice::Joined {
-                socket,
-                room: room.name.clone(),
-                tag,
-                next,
-            });
+            self.notices.push(Notice::Joined { socket, room: room.name.clone(), tag, next });
         }
     }
 
     /// The key of a room, if `interest` is its present spell.
     fn room_of(&self, name: &str, interest: u32) -> Option<u32> {
         let key = self.rooms.key(name)?;
-        self.rooms
-            .get(key)
-            .filter(|room| room.interest == interest)
-            .map(|_| key)
+        self.rooms.get(key).filter(|room| room.interest == interest).map(|_| key)
     }
 
     /// Appends a message to the tape of every group with members: once per encoding, whatever the
@@ -125,18 +100,10 @@ impl Output {
         if number < expected {
             return; // there is no second delivery of a spell; a tape's numbers only grow
         }
-        room.position = Some(Position {
-            epoch,
-            number: number + 1,
-        });
+        room.position = Some(Position { epoch, number: number + 1 });
         let (name, interest) = (room.name.clone(), room.interest);
         let (encodings, limits) = (&self.encodings, &self.limits);
-        let marking = Marking {
-            room: &name,
-            epoch,
-            encodings,
-            limits,
-        };
+        let marking = Marking { room: &name, epoch, encodings, limits };
         let groups = room.groups.iter_mut().enumerate();
         for (index, group) in groups.filter(|(_, group)| !group.is_empty()) {
             let (encoding, form) = (group.key.encoding, group.key.form());
@@ -156,11 +123,7 @@ impl Output {
                 self.touched.push_back(group_ref(key, interest, index));
             }
         }
-        if let Some(excluded) = message
-            .publication
-            .exclude
-            .filter(|id| id.shard == self.shard)
-        {
+        if let Some(excluded) = message.publication.exclude.filter(|id| id.shard == self.shard) {
             self.skip_excluded(key, excluded, number);
         }
     }
@@ -173,10 +136,7 @@ impl Output {
         let Some(expected) = room.position.filter(|position| position.number < next) else {
             return;
         };
-        room.position = Some(Position {
-            number: next,
-            ..expected
-        });
+        room.position = Some(Position { number: next, ..expected });
         let interest = room.interest;
         let groups = room.groups.iter_mut().enumerate();
         for (index, group) in groups.filter(|(_, group)| !group.is_empty()) {
@@ -192,11 +152,7 @@ impl Output {
     fn skip_excluded(&mut self, key: u32, excluded: ConnectionId, number: Number) {
         let index = excluded.socket.index;
         for slot in self.excluded_slots(key, excluded) {
-            let Some(group) = self
-                .connections
-                .membership_mut(index, slot)
-                .map(|m| m.group)
-            else {
+            let Some(group) = self.connections.membership_mut(index, slot).map(|m| m.group) else {
                 continue;
             };
             let Some(tape) = self.rooms.group(key, group).map(|group| &group.tape) else {
@@ -217,18 +173,12 @@ impl Output {
     /// Almost always none or one; an allocation only if there is one.
     fn excluded_slots(&self, key: u32, excluded: ConnectionId) -> Vec<Slot> {
         let connection = self.connections.of(excluded.socket);
-        connection
-            .map(|connection| connection.slots_in(key).collect())
-            .unwrap_or_default()
+        connection.map(|connection| connection.slots_in(key).collect()).unwrap_or_default()
     }
 }
 
 fn group_ref(room: u32, interest: u32, group: usize) -> GroupRef {
-    GroupRef {
-        room,
-        interest,
-        group: u8::try_from(group).unwrap_or(u8::MAX),
-    }
+    GroupRef { room, interest, group: u8::try_from(group).unwrap_or(u8::MAX) }
 }
 
 /// Keeps letters to this shard itself instead of posting them.

@@ -70,6 +70,26 @@ pub struct Counts {
     pub pongs_collapsed: u64,
 }
 
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.visited += other.visited;
+        self.offered += other.offered;
+        self.short += other.short;
+        self.sends += other.sends;
+        self.appended += other.appended;
+        self.moved += other.moved;
+        self.asides += other.asides;
+        self.scanned += other.scanned;
+        self.policy += other.policy;
+        self.refused += other.refused;
+        self.frames_out += other.frames_out;
+        self.bytes_out += other.bytes_out;
+        self.dropped_backlog += other.dropped_backlog;
+        self.closed_slow += other.closed_slow;
+        self.pongs_collapsed += other.pongs_collapsed;
+    }
+}
+
 /// Something the layer above wants to know.
 #[derive(Debug)]
 pub enum Notice {
@@ -274,9 +294,26 @@ impl Output {
         if self.connections.get(socket.index).is_some() {
             self.closed(self.connections.id(socket.index));
         }
-        self.connections
-            .insert(socket.index, Connection::new(socket.generation, profile.0));
+        self.connections.insert(socket.index, Connection::new(socket.generation, profile.0));
         self.busy.clear(socket.index);
+    }
+
+    /// Gives a connection another backpressure profile.
+    pub fn set_profile(&mut self, socket: SocketId, profile: ProfileId) {
+        if let Some(connection) = self.connections.of_mut(socket) {
+            connection.profile = profile.0;
+        }
+    }
+
+    /// Bytes that wait for one connection alone: its lanes and its send in flight, without its lag
+    /// in rooms.
+    pub fn queued(&self, socket: SocketId) -> u64 {
+        self.connections.of(socket).map_or(0, Connection::own)
+    }
+
+    /// The shared name of a room that has members here.
+    pub fn room_name(&self, room: &str) -> Option<std::sync::Arc<str>> {
+        self.rooms.get(self.rooms.key(room)?).map(|room| room.name.clone())
     }
 
     /// The socket is gone, and with it all that was queued; it has left every room.
@@ -390,8 +427,7 @@ impl Output {
         let low = profile_of(&self.profiles, connection).backlog_bytes_low;
         if connection.backlog() <= u64::from(low) {
             connection.over = false;
-            self.notices
-                .push(Notice::Drained(self.connections.id(index)));
+            self.notices.push(Notice::Drained(self.connections.id(index)));
         }
     }
 }
@@ -399,8 +435,5 @@ impl Output {
 /// A connection's profile; the first one if it names none of the table.
 fn profile_of(profiles: &[Profile], connection: &Connection) -> Profile {
     let profile = profiles.get(usize::from(connection.profile));
-    profile
-        .or_else(|| profiles.first())
-        .copied()
-        .unwrap_or_default()
+    profile.or_else(|| profiles.first()).copied().unwrap_or_default()
 }

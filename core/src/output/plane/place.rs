@@ -75,11 +75,7 @@ impl Output {
         let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
-        let Connection {
-            memberships,
-            active,
-            ..
-        } = connection;
+        let Connection { memberships, active, .. } = connection;
         let Some(Some(membership)) = memberships.get_mut(slot as usize) else {
             return;
         };
@@ -121,10 +117,7 @@ impl Output {
         }
         let (cursor, listed) = (aside.cursor, aside.listed);
         let moved = follow(&mut self.connections, &mut self.counts.moved);
-        let Some(place) = group
-            .members
-            .insert(member, cursor, self.limits.runs_max, moved)
-        else {
+        let Some(place) = group.members.insert(member, cursor, self.limits.runs_max, moved) else {
             return;
         };
         self.account(index, slot);
@@ -147,11 +140,7 @@ impl Output {
         let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
-        let Connection {
-            memberships,
-            active,
-            ..
-        } = connection;
+        let Connection { memberships, active, .. } = connection;
         let Some(Some(membership)) = memberships.get_mut(slot as usize) else {
             return;
         };

@@ -64,15 +64,9 @@ impl Output {
             return Err(Refused::Duplicate);
         }
         let key = group_key(connection, request.encoding, request.delivery);
-        let room = self
-            .rooms
-            .key(request.room)
-            .unwrap_or_else(|| self.open_room(request.room));
+        let room = self.rooms.key(request.room).unwrap_or_else(|| self.open_room(request.room));
         let group = self.group_for(room, key);
-        let tail = self
-            .rooms
-            .group(room, group)
-            .map_or(0, |group| group.tape.tail());
+        let tail = self.rooms.group(room, group).map_or(0, |group| group.tape.tail());
         let membership = Membership {
             room,
             tag: request.tag,
@@ -93,11 +87,7 @@ impl Output {
         Ok(match room.position {
             Some(position) => Joined::At(position),
             None if request.is_positioned => {
-                room.pending.push(PendingJoin {
-                    socket,
-                    slot,
-                    tag: request.tag,
-                });
+                room.pending.push(PendingJoin { socket, slot, tag: request.tag });
                 Joined::Pending
             }
             None => Joined::Somewhere,
@@ -126,8 +116,7 @@ impl Output {
     /// A publication, by a connection of this shard, which hears of a refusal, or (with `None`) by
     /// anybody else.
     pub fn publish(&mut self, publisher: Option<SocketId>, publication: Publication) {
-        self.outbound
-            .push((publisher, RoomMail::Publish(publication)));
+        self.outbound.push((publisher, RoomMail::Publish(publication)));
     }
 
     /// Leaves every room: the connection ends.
@@ -142,10 +131,7 @@ impl Output {
     /// Moves a connection's memberships to the groups of its present transport, where they go on
     /// after a marker for what they had not got yet.
     pub(super) fn reseat_all(&mut self, index: u32) {
-        let count = self
-            .connections
-            .get(index)
-            .map_or(0, |c| c.memberships.len());
+        let count = self.connections.get(index).map_or(0, |c| c.memberships.len());
         for slot in 0..narrow(count) {
             self.reseat(index, slot);
         }
@@ -154,15 +140,8 @@ impl Output {
     /// The member entry of a membership.
     pub(super) fn member(&self, index: u32, slot: Slot) -> Option<Member> {
         let connection = self.connections.get(index)?;
-        let socket = SocketId {
-            index,
-            generation: connection.generation,
-        };
-        Some(Member {
-            socket,
-            slot,
-            tag: connection.membership(slot)?.tag,
-        })
+        let socket = SocketId { index, generation: connection.generation };
+        Some(Member { socket, slot, tag: connection.membership(slot)?.tag })
     }
 
     fn find(&self, connection: &Connection, room: &str, tag: u32) -> Option<Slot> {
@@ -185,16 +164,11 @@ impl Output {
             return;
         };
         left.members -= 1;
-        left.pending
-            .retain(|pending| pending.socket.index != index || pending.slot != slot);
+        left.pending.retain(|pending| pending.socket.index != index || pending.slot != slot);
         if left.members == 0 {
             let (room_name, interest) = (left.name.clone(), left.interest);
             self.rooms.remove(room);
-            let mail = RoomMail::Leave {
-                room: room_name,
-                shard: self.shard,
-                interest,
-            };
+            let mail = RoomMail::Leave { room: room_name, shard: self.shard, interest };
             self.outbound.push((None, mail));
         }
     }
@@ -202,11 +176,7 @@ impl Output {
     fn open_room(&mut self, name: &str) -> u32 {
         self.interests = self.interests.wrapping_add(1);
         let (name, interest): (Arc<str>, u32) = (name.into(), self.interests);
-        let mail = RoomMail::Join {
-            room: name.clone(),
-            shard: self.shard,
-            interest,
-        };
+        let mail = RoomMail::Join { room: name.clone(), shard: self.shard, interest };
         self.outbound.push((None, mail));
         self.rooms.insert(Room {
             name,
@@ -229,16 +199,10 @@ impl Output {
         match room.groups.get_mut(index) {
             Some(group) if group.is_empty() => {
                 let (touched, active) = (group.touched, group.active);
-                **group = Group {
-                    touched,
-                    active,
-                    ..Group::new(key, next, &self.ledger)
-                };
+                **group = Group { touched, active, ..Group::new(key, next, &self.ledger) };
             }
             Some(_) => {}
-            None => room
-                .groups
-                .push(Box::new(Group::new(key, next, &self.ledger))),
+            None => room.groups.push(Box::new(Group::new(key, next, &self.ledger))),
         }
         u8::try_from(index).unwrap_or(u8::MAX)
     }
@@ -252,10 +216,9 @@ impl Output {
             return;
         };
         let number = match &membership.place {
-            Place::InRun(index) => group
-                .members
-                .position(*index)
-                .map_or(0, |at| group.tape.number_at(at)),
+            Place::InRun(index) => {
+                group.members.position(*index).map_or(0, |at| group.tape.number_at(at))
+            }
             Place::Aside(aside) => aside.number(&group.tape),
         };
         let (encoding, delivery) = (group.key.encoding, group.key.delivery);
@@ -284,14 +247,6 @@ impl Output {
 }
 
 fn group_key(connection: &Connection, encoding: Encoding, delivery: Delivery) -> GroupKey {
-    let transport = if connection.sealed {
-        Transport::Sealed
-    } else {
-        Transport::Plain
-    };
-    GroupKey {
-        encoding,
-        delivery,
-        transport,
-    }
+    let transport = if connection.sealed { Transport::Sealed } else { Transport::Plain };
+    GroupKey { encoding, delivery, transport }
 }

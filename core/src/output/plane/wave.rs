@@ -62,10 +62,7 @@ impl Output {
             return;
         };
         if aside.is_pending(&group.tape) && !std::mem::replace(&mut aside.waiting, true) {
-            self.pool
-                .activate(&mut connection.active)
-                .waiting
-                .push_back(slot);
+            self.pool.activate(&mut connection.active).waiting.push_back(slot);
         }
         if aside.waiting && !connection.is_in_flight() {
             self.mark(index);
@@ -86,9 +83,8 @@ impl Output {
     fn go_through(&mut self, at: GroupRef) {
         self.mark_missing(at);
         let mut place = 0;
-        while let Some((index, slot)) = self
-            .group_mut(at)
-            .and_then(|group| group.aside.get(place).copied())
+        while let Some((index, slot)) =
+            self.group_mut(at).and_then(|group| group.aside.get(place).copied())
         {
             self.counts.scanned += 1;
             self.lags(index, slot);
@@ -113,10 +109,7 @@ impl Output {
 
     /// Puts the marker for what a group misses on its tape, if there is room for it now.
     fn mark_missing(&mut self, at: GroupRef) -> bool {
-        let room = self
-            .rooms
-            .get_mut(at.room)
-            .filter(|room| room.interest == at.interest);
+        let room = self.rooms.get_mut(at.room).filter(|room| room.interest == at.interest);
         let Some(room) = room else { return false };
         let Some(next) = room.position else {
             return false;
@@ -125,12 +118,7 @@ impl Output {
             return false;
         };
         let (encodings, limits) = (&self.encodings, &self.limits);
-        let marking = Marking {
-            room: &room.name,
-            epoch: next.epoch,
-            encodings,
-            limits,
-        };
+        let marking = Marking { room: &room.name, epoch: next.epoch, encodings, limits };
         group.mark_missing(next.number, marking)
     }
 
@@ -246,11 +234,7 @@ impl Output {
                 break;
             };
             let same_run = group.members.position(place) == Some(cut.from);
-            end = end.min(if same_run {
-                group.members.run_end(place)
-            } else {
-                place
-            });
+            end = end.min(if same_run { group.members.run_end(place) } else { place });
         }
         (Cut { end: place, ..cut }, visited.max(1))
     }
@@ -286,12 +270,7 @@ impl Output {
             self.counts.frames_out += count * (cut.to - cut.from);
             self.counts.bytes_out += count * bytes;
             driver.offer(narrow(self.offers.len()), members, pieces);
-            self.offers.push(Offer {
-                group: at,
-                from: cut.from,
-                to: cut.to,
-                bytes,
-            });
+            self.offers.push(Offer { group: at, from: cut.from, to: cut.to, bytes });
         }
         group.members.advance(cut);
         pieces.clear();

@@ -1,0 +1,330 @@
+//! The command line.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::threshold::Threshold;
+use crate::units::{parse_bytes, parse_count, parse_duration, parse_rate};
+
+/// Load generator for WebSocket servers.
+///
+/// Exit status: 0 done, 1 the run failed, 2 wrong usage, 3 the generator could not keep its own
+/// schedule, 99 a threshold is not met.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What to do to the server.
+    #[command(subcommand)]
+    pub(crate) scenario: Scenario,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Scenario {
+    /// Send messages that the server sends back.
+    ///
+    /// Closed loop by default: the next message leaves when the last has come back. With --rate an
+    /// open loop: messages leave on schedule, and latency counts from the scheduled time.
+    Echo(EchoArgs),
+    /// Publish to rooms and count what arrives at every member.
+    Broadcast(BroadcastArgs),
+    /// The same with many small rooms: 1,000 rooms of 10 unless told otherwise.
+    Rooms(BroadcastArgs),
+    /// Open and close connections as fast as the server takes them.
+    Churn(ChurnArgs),
+    /// Hold silent connections and measure the server's memory for each.
+    Idle(IdleArgs),
+    /// Measure what members that never read do to those that do.
+    Slow(SlowArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EchoArgs {
+    /// Address such as ws://127.0.0.1:9000/echo.
+    pub(crate) url: String,
+    /// Connections.
+    #[arg(short, long, value_parser = parse_count, default_value = "64")]
+    pub(crate) connections: u32,
+    /// Messages under way per connection at most [default: 1; with --rate 64].
+    #[arg(long, value_parser = parse_count)]
+    pub(crate) depth: Option<u32>,
+    /// When a connection sends again: once all replies of its window are there, or for each.
+    #[arg(long, value_enum, default_value_t = Refill::Window)]
+    pub(crate) refill: Refill,
+    /// Messages per second over all connections, on schedule.
+    #[arg(short = 'q', long, value_parser = parse_rate)]
+    pub(crate) rate: Option<f64>,
+    /// Bytes of payload.
+    #[arg(long, value_parser = parse_bytes, default_value = "20")]
+    pub(crate) size: usize,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Refill {
+    /// One send of a whole window.
+    Window,
+    /// One message for every reply.
+    Each,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct BroadcastArgs {
+    /// Address of members, such as ws://127.0.0.1:9000/rooms/{room}.
+    pub(crate) url: String,
+    /// Address of publishers, if it differs.
+    #[arg(long)]
+    pub(crate) publish_url: Option<String>,
+    /// Rooms [default: 1; for `rooms` 1,000].
+    #[arg(long, value_parser = parse_count)]
+    pub(crate) rooms: Option<u32>,
+    /// Members in each room, besides its publisher [default: 100; for `rooms` 10].
+    #[arg(long, value_parser = parse_count)]
+    pub(crate) members: Option<u32>,
+    /// Messages under way per room at most [default: 1; with --rate 1,024].
+    #[arg(long, value_parser = parse_count)]
+    pub(crate) window: Option<u32>,
+    /// Publishers get their own messages as well, and a message is complete only with that copy.
+    #[arg(long)]
+    pub(crate) publisher_hears: bool,
+    /// Published messages per second over all rooms, on schedule.
+    #[arg(short = 'q', long, value_parser = parse_rate)]
+    pub(crate) rate: Option<f64>,
+    /// Bytes of payload, at least 8.
+    #[arg(long, value_parser = parse_bytes, default_value = "64")]
+    pub(crate) size: usize,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChurnArgs {
+    /// Address such as ws://127.0.0.1:9000/echo.
+    pub(crate) url: String,
+    /// Connections being opened or closed at a time.
+    #[arg(short = 'c', long, value_parser = parse_count, default_value = "32")]
+    pub(crate) parallel: u32,
+    /// End connections without a close frame.
+    #[arg(long)]
+    pub(crate) abrupt: bool,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IdleArgs {
+    /// Address such as ws://127.0.0.1:9000/echo.
+    pub(crate) url: String,
+    /// Connections.
+    #[arg(short, long, value_parser = parse_count, default_value = "10k")]
+    pub(crate) connections: u32,
+    /// How long to hold them before the memory is read, and again after one message each.
+    #[arg(long, value_parser = parse_duration, default_value = "2s")]
+    pub(crate) hold: Duration,
+    /// Bytes of payload of that message.
+    #[arg(long, value_parser = parse_bytes, default_value = "20")]
+    pub(crate) size: usize,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SlowArgs {
+    /// Address of members, such as ws://127.0.0.1:9000/rooms/{room}.
+    pub(crate) url: String,
+    /// Address of the publisher, if it differs.
+    #[arg(long)]
+    pub(crate) publish_url: Option<String>,
+    /// Members that read.
+    #[arg(long, value_parser = parse_count, default_value = "100")]
+    pub(crate) members: u32,
+    /// Members that never read, in the second phase.
+    #[arg(long, value_parser = parse_count, default_value = "10")]
+    pub(crate) stuck: u32,
+    /// The publisher gets its own messages as well.
+    #[arg(long)]
+    pub(crate) publisher_hears: bool,
+    /// Published messages per second.
+    #[arg(short = 'q', long, value_parser = parse_rate, default_value = "1k")]
+    pub(crate) rate: f64,
+    /// Bytes of payload, at least 8.
+    #[arg(long, value_parser = parse_bytes, default_value = "1k")]
+    pub(crate) size: usize,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Common options")]
+pub(crate) struct Common {
+    /// How long to measure.
+    #[arg(short = 'z', long, value_parser = parse_duration, default_value = "10s")]
+    pub(crate) duration: Duration,
+    /// How long to run before that.
+    #[arg(long, value_parser = parse_duration, default_value = "2s")]
+    pub(crate) warmup: Duration,
+    /// How long to wait for messages still under way after it.
+    #[arg(long, value_parser = parse_duration, default_value = "2s")]
+    pub(crate) drain: Duration,
+    /// Threads, each with its share of the connections (or rooms).
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=256), default_value = "1")]
+    pub(crate) threads: u32,
+    /// CPU of the first thread; the others take those after it.
+    #[arg(long, value_name = "CPU")]
+    pub(crate) pin: Option<u32>,
+    /// Process of the server, to measure its CPU time and memory.
+    #[arg(long)]
+    pub(crate) pid: Option<u32>,
+    /// CPU the server is pinned to, to add the kernel's soft interrupt thread there.
+    #[arg(long, value_name = "CPU", requires = "pid")]
+    pub(crate) server_cpu: Option<u32>,
+    /// Write the report as JSON too; `-` writes it to stdout instead of the text.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Condition such as 'p99<5ms', 'rate>100k', 'lost=0', 'cpu_per_message<500ns'; repeatable.
+    #[arg(long = "threshold", value_name = "CONDITION")]
+    pub(crate) thresholds: Vec<Threshold>,
+    /// Local addresses to connect from: auto, none, or a list. Auto uses 127.0.0.1, 127.0.0.2, ...
+    /// where one address has too few ports.
+    #[arg(long, default_value = "auto")]
+    pub(crate) source_ips: SourceIps,
+    /// Connections in their handshake at a time while setting up, per thread.
+    #[arg(long, value_parser = parse_count, default_value = "128")]
+    pub(crate) connecting: u32,
+    /// Offer this subprotocol.
+    #[arg(long)]
+    pub(crate) subprotocol: Option<String>,
+    /// Take handshakes whose Sec-WebSocket-Accept is wrong, as some bare test servers send.
+    #[arg(long)]
+    pub(crate) any_accept: bool,
+    /// Send text messages (the default).
+    #[arg(long, conflicts_with = "binary")]
+    pub(crate) text: bool,
+    /// Send binary messages.
+    #[arg(long)]
+    pub(crate) binary: bool,
+    /// Masking keys of sent frames: zero costs nothing here, random is what browsers send.
+    #[arg(long, value_enum, default_value_t = Mask::Zero)]
+    pub(crate) mask: Mask,
+    /// Seed of everything random.
+    #[arg(long, default_value = "1")]
+    pub(crate) seed: u64,
+    /// Show nothing while running.
+    #[arg(long)]
+    pub(crate) no_progress: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mask {
+    /// The key 0.
+    Zero,
+    /// Another key for every frame.
+    Random,
+}
+
+/// Which local addresses connections come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SourceIps {
+    /// As many of 127.0.0.x as needed, if the server is on loopback.
+    Auto,
+    /// What the kernel picks.
+    None,
+    /// These in turn.
+    List(Vec<IpAddr>),
+}
+
+impl FromStr for SourceIps {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "none" => Ok(Self::None),
+            list => {
+                let address =
+                    |text: &str| text.trim().parse().map_err(|_| format!("`{text}` is no address"));
+                list.split(',').map(address).collect::<Result<_, _>>().map(Self::List)
+            }
+        }
+    }
+}
+
+impl SourceIps {
+    /// Connections that one local address carries to one port, with some left for others.
+    pub(crate) const PORTS_PER_ADDRESS: u32 = 20_000;
+
+    /// The local address of connection `number` of `total` to `server`.
+    pub(crate) fn pick(&self, server: IpAddr, number: u32, total: u32) -> Option<IpAddr> {
+        match self {
+            Self::None => None,
+            Self::List(list) => {
+                list.get(usize::try_from(number).ok()? % list.len().max(1)).copied()
+            }
+            Self::Auto => {
+                let IpAddr::V4(server) = server else {
+                    return None;
+                };
+                let needed = total.div_ceil(Self::PORTS_PER_ADDRESS).min(250);
+                (server.is_loopback() && needed > 1)
+                    .then(|| IpAddr::from((0x7f00_0001 + number % needed).to_be_bytes()))
+            }
+        }
+    }
+}
+
+impl Scenario {
+    /// Options that every scenario has.
+    pub(crate) fn common(&self) -> &Common {
+        match self {
+            Self::Echo(args) => &args.common,
+            Self::Broadcast(args) | Self::Rooms(args) => &args.common,
+            Self::Churn(args) => &args.common,
+            Self::Idle(args) => &args.common,
+            Self::Slow(args) => &args.common,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn reads_units_and_repeated_thresholds() {
+        let line = "fulmar-bench echo ws://127.0.0.1:1/ -c 1k -q 50k/s -z 500ms --size 16k \
+                    --threshold p99<5ms --threshold lost=0 --source-ips 127.0.0.2,127.0.0.3";
+        let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+        let Scenario::Echo(echo) = &cli.scenario else { panic!("echo") };
+        assert_eq!((echo.connections, echo.rate, echo.size), (1_000, Some(50_000.0), 16_384));
+        assert_eq!(echo.common.thresholds.len(), 2);
+        let second = echo.common.source_ips.pick([127, 0, 0, 1].into(), 1, 2);
+        assert_eq!(second, Some([127, 0, 0, 3].into()));
+    }
+
+    #[test]
+    fn refuses_wrong_values() {
+        for wrong in ["--threshold p98<1ms", "--threads 0", "-z soon", "--server-cpu 0", "-q 0"] {
+            let line = format!("fulmar-bench echo ws://127.0.0.1:1/ {wrong}");
+            assert!(Cli::try_parse_from(line.split_whitespace()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn more_connections_than_ports_come_from_several_addresses() {
+        let auto = SourceIps::Auto;
+        let loopback = IpAddr::from([127, 0, 0, 1]);
+        assert_eq!(auto.pick(loopback, 5, 20_000), None);
+        assert_eq!(auto.pick(loopback, 5, 40_000), Some([127, 0, 0, 2].into()));
+        assert_eq!(auto.pick([10, 0, 0, 1].into(), 5, 40_000), None);
+    }
+}

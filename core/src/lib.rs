@@ -1,0 +1,83 @@
+//! Fulmar: a realtime WebSocket edge server, to embed.
+//!
+//! One thread per core owns its sockets and its share of rooms; a broadcast is encoded once and
+//! sent to every member from shared bytes; every queue is bounded; handlers run on workers, so that
+//! a slow one holds up nobody else.
+//!
+//! ```no_run
+//! use fulmar::text::{RoomOptions, Text};
+//! use fulmar::{Arg, Connection, Endpoint, Server, State};
+//! use std::sync::atomic::{AtomicU64, Ordering};
+//!
+//! #[derive(Default)]
+//! struct Calls(AtomicU64);
+//!
+//! fn shout(calls: State<Calls>, peer: Connection, Arg(text): Arg<String>) -> String {
+//!     let n = calls.0.fetch_add(1, Ordering::Relaxed);
+//!     format!("{n}: {} says {}", peer.ip(), text.to_uppercase())
+//! }
+//!
+//! fn main() -> Result<(), fulmar::Error> {
+//!     Server::new(Calls::default())
+//!         .mount(Endpoint::new("/shout").speaks(Text::default()).on_message(shout))
+//!         .mount(Endpoint::new("/rooms/:room").speaks(Text::room(RoomOptions::default())))
+//!         .run("127.0.0.1:9000")
+//! }
+//! ```
+//!
+//! # Features
+//! - `sim`: parts for tests in virtual time; fixed seeds, turns taken one by one. Adds nothing to a
+//!   server that does not use it.
+#![forbid(unsafe_code)]
+
+mod affinity;
+mod assembly;
+mod awake;
+pub mod clock;
+mod config;
+pub mod connection;
+mod encoding;
+mod endpoint;
+pub mod entropy;
+mod error;
+pub mod handler;
+mod mailbox;
+mod node;
+#[doc(hidden)]
+pub mod output;
+mod page;
+mod path;
+mod reactor;
+mod reason;
+pub mod room;
+mod server;
+mod shard;
+mod stats;
+#[doc(hidden)]
+pub mod timer_wheel;
+mod worker;
+
+pub use config::{Backpressure, Config, Limits, SlowPolicy, Timeouts};
+pub use connection::Connection;
+pub use endpoint::{Endpoint, EndpointOptions};
+pub use error::Error;
+pub use fulmar_dialect::{
+    BigInt, Bytes, CallError, Date, Dialect, Object, Promise, Session, Stub, Value, text,
+};
+pub use fulmar_driver::listener::ListenOptions;
+pub use fulmar_proto::ws::deflate::DeflateOptions;
+pub use handler::{
+    Arg, Args, Cancelled, Local, Message, Methods, Path, Query, State, Stream, Subscription,
+    concurrent, inline, ordered,
+};
+pub use page::Page;
+pub use reason::Reason;
+pub use room::{PublishError, Room};
+pub use server::{Running, Server, Stopped, Stopper, Waiter};
+pub use stats::{Reasons, Stats};
+
+/// What a handler may return: a value, or the error its caller gets.
+pub type Result<T, E = CallError> = std::result::Result<T, E>;
+
+/// Protocols to build on: the seam, whole.
+pub use fulmar_dialect as dialect;

@@ -1,0 +1,78 @@
+//! The loop that feeds a shard: events, mail, time; then mail out and output.
+
+use std::io;
+use std::time::Duration;
+
+use fulmar_driver::Driver;
+
+use crate::clock::{Clock, TICK, Tick, Time};
+use crate::mailbox::Mailbox;
+use crate::shard::Shard;
+
+/// Letters handled in one turn.
+const MAIL_MAX: usize = 4096;
+
+/// One shard with its driver, mailbox and clock.
+#[derive(Debug)]
+pub(crate) struct Reactor<D, C> {
+    pub(crate) driver: D,
+    pub(crate) shard: Shard,
+    mailbox: Mailbox,
+    clock: C,
+    /// Whether the last turn left mail for the next one.
+    has_mail: bool,
+}
+
+impl<D: Driver, C: Clock> Reactor<D, C> {
+    /// A loop that has not begun.
+    pub(crate) fn new(driver: D, shard: Shard, mailbox: Mailbox, clock: C) -> Self {
+        Self { driver, shard, mailbox, clock, has_mail: false }
+    }
+
+    /// Turns until the shard has stopped.
+    ///
+    /// # Errors
+    /// What makes the driver unusable.
+    pub(crate) fn run(&mut self) -> io::Result<()> {
+        while !self.shard.is_stopped() {
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    /// One turn.
+    ///
+    /// # Errors
+    /// What makes the driver unusable.
+    pub(crate) fn turn(&mut self) -> io::Result<()> {
+        let now = self.clock.now();
+        self.shard.begin_turn(now);
+        let timeout = self.timeout(now);
+        self.driver.poll(timeout, &mut self.shard)?; // 1 events: state, effects on own connection
+        self.mailbox.awake();
+        let shard = &mut self.shard;
+        let drained = self.mailbox.drain(MAIL_MAX, |mail| shard.on_mail(mail)); // 2 mail
+        self.has_mail = !drained;
+        self.shard.on_tick(self.clock.now()); // 3 timers
+        self.shard.post_mail(drained); // 4 mail out, one wake for each addressee
+        self.shard.flush(&mut self.driver); // 5 sends and everything else for the driver
+        Ok(())
+    }
+
+    /// How long the poll may wait; says that the shard is about to sleep if it may.
+    fn timeout(&self, now: Time) -> Option<Duration> {
+        if self.has_mail {
+            return Some(Duration::ZERO);
+        }
+        let wake = self.shard.next_wake();
+        if wake.is_some_and(|due| due <= now.tick()) || !self.mailbox.may_sleep() {
+            return Some(Duration::ZERO);
+        }
+        wake.map(|due| until(due, now))
+    }
+}
+
+fn until(due: Tick, now: Time) -> Duration {
+    let at = TICK.saturating_mul(u32::try_from(due.0).unwrap_or(u32::MAX));
+    at.saturating_sub(now.0)
+}

@@ -1,0 +1,349 @@
+//! Calls of sessions and hooks of endpoints, on workers or here.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use fulmar_dialect::{
+    Args, Call, CallError, CallId, Form, Gate, Identity, Link, On, Order, Outcome, Payload, Place,
+    Reply,
+};
+use fulmar_driver::SocketId;
+
+use super::Shard;
+use super::calls::{Caller, Lane, PendingCall};
+use super::connection::NO_LANE;
+use crate::mailbox::Mail;
+use crate::reason::Reason;
+use crate::worker::{Control, Job, OwnedReply, ReplyTo, settle};
+
+impl Shard {
+    /// A session calls something.
+    pub(super) fn call(
+        &mut self,
+        socket: SocketId,
+        call: CallId,
+        on: On<'_>,
+        member: &str,
+        get: bool,
+        args: Args<'_>,
+        order: Order,
+    ) {
+        let Some(key) = self.lane_of(socket) else { return };
+        let Some(connection) = self.connections.get(socket) else { return };
+        let endpoint = &self.node.endpoints[usize::from(connection.endpoint)];
+        let (target, member, object) = match on {
+            On::Endpoint => (endpoint.main.clone(), member, None),
+            On::Object(object) => {
+                let place = std::ptr::from_ref(object.target()).addr();
+                (object.clone(), member, Some(place))
+            }
+            On::Gate(gate) if endpoint.has_gate(gate) => {
+                (endpoint.hooks.clone(), gate.name(), None)
+            }
+            On::Gate(_) => return self.answer(socket, call, OwnedReply::Missing),
+        };
+        let order = target.target().placement(member).order.unwrap_or(order);
+        let waiting = self.lanes.get(key as usize).map_or(0, Lane::waiting);
+        if order != Order::Strict && waiting >= self.node.config.limits.calls_queued_max {
+            self.stats.reasons.bump(Reason::CallsMax);
+            let error = CallError::with_code(503, "Too many calls are waiting.");
+            return self.answer(socket, call, OwnedReply::Error(error));
+        }
+        let pending = PendingCall {
+            caller: Caller::Session(call),
+            target,
+            member: member.into(),
+            get,
+            args: args.into_owned(),
+            order,
+            object,
+        };
+        if let Some(lane) = self.lanes.get_mut(key as usize) {
+            lane.enqueue(pending);
+        }
+        self.pump(key);
+    }
+
+    /// Answers a call that was never started, in its turn.
+    fn answer(&self, socket: SocketId, call: CallId, reply: OwnedReply) {
+        // Answers are never refused.
+        let _gone = self.post.post(Mail::Answer { socket, call, reply });
+    }
+
+    /// The answer to a call that was never started.
+    pub(super) fn on_answer(&mut self, socket: SocketId, call: CallId, mut reply: OwnedReply) {
+        let reply = &mut reply;
+        self.with_talk(socket, |session, host| session.on_reply(call, lent(reply), host));
+    }
+
+    pub(super) fn cancel(&mut self, socket: SocketId, call: CallId) {
+        let Some(connection) = self.connections.get(socket) else { return };
+        let key = connection.lane;
+        if let Some(lane) = self.lanes.get_mut(key as usize) {
+            lane.cancel(call);
+            self.pump(key);
+        }
+    }
+
+    pub(super) fn flow(&self, socket: SocketId, call: CallId, open: bool) {
+        let lane = self.connections.get(socket).and_then(|c| self.lanes.get(c.lane as usize));
+        if let Some(running) = lane.and_then(|lane| lane.running_as(call)) {
+            running.control.flow(open);
+        }
+    }
+
+    pub(super) fn identify(&mut self, socket: SocketId, identity: &Identity) {
+        let Some(key) = self.lane_of(socket) else { return };
+        let Some(lane) = self.lanes.get(key as usize) else { return };
+        if let Some(handle) = crate::connection::Connection::from_erased(&lane.connection) {
+            handle.identify(identity.clone());
+        }
+    }
+
+    /// Runs one of the endpoint's hooks, if it has it.
+    pub(super) fn run_hook(&mut self, socket: SocketId, gate: Gate) {
+        let Some(connection) = self.connections.get(socket) else { return };
+        let endpoint = connection.endpoint;
+        if !self.node.endpoints[usize::from(endpoint)].has_gate(gate) {
+            return;
+        }
+        if let Some(key) = self.lane_of(socket) {
+            self.enqueue_hook(key, endpoint, gate);
+            self.pump(key);
+        }
+    }
+
+    pub(super) fn enqueue_hook(&mut self, key: u32, endpoint: u16, gate: Gate) {
+        let target = self.node.endpoints[usize::from(endpoint)].hooks.clone();
+        let Some(lane) = self.lanes.get_mut(key as usize) else { return };
+        lane.enqueue(PendingCall {
+            caller: Caller::Hook(gate),
+            target,
+            member: gate.name().into(),
+            get: false,
+            args: Args::none(),
+            order: Order::Strict,
+            object: None,
+        });
+    }
+
+    /// Starts what may start.
+    pub(super) fn pump(&mut self, key: u32) {
+        let most = self.node.config.limits.calls_in_flight_max;
+        while let Some(lane) = self.lanes.get_mut(key as usize) {
+            let Some((call, serial, control)) = lane.start(most) else { break };
+            self.stats.calls += 1;
+            let to = ReplyTo { post: self.post.clone(), lane: key, serial };
+            let run = Run {
+                form: lane.form,
+                link: lane.link.clone(),
+                connection: lane.connection.clone(),
+                call,
+                control,
+                to,
+            };
+            match run.call.target.target().placement(&run.call.member).place {
+                Place::Shard => run.run(&self.node.pool),
+                Place::Worker => {
+                    self.node.pool.submit(Job::Run(Box::new(move |pool| run.run(pool))));
+                }
+            }
+        }
+        self.drop_lane_if_over(key);
+    }
+
+    fn drop_lane_if_over(&mut self, key: u32) {
+        if self.lanes.get(key as usize).is_some_and(|lane| lane.closed && lane.is_empty()) {
+            self.lanes.remove(key as usize);
+            if let Some(local) = self.departed_locals.remove(&key) {
+                self.node.pool.submit(Job::Dispose(local));
+            }
+        }
+    }
+
+    /// What became of a call.
+    pub(super) fn on_reply(&mut self, key: u32, serial: u32, reply: OwnedReply) {
+        let Some(lane) = self.lanes.get_mut(key as usize) else { return };
+        let Some(running) = lane.running(serial) else { return }; // cancelled
+        let (caller, socket, closed) = (running.caller, lane.socket, lane.closed);
+        let control = running.control.clone();
+        if reply.is_last() {
+            lane.finish(serial);
+        }
+        let is_item = matches!(reply, OwnedReply::Item(_));
+        let mut reply = self.counted(reply);
+        match caller {
+            Caller::Session(call) if !closed => {
+                self.with_talk(socket, |session, host| {
+                    session.on_reply(call, lent(&mut reply), host);
+                });
+                if is_item {
+                    self.after_item(socket, control);
+                }
+            }
+            Caller::Session(_) => {}
+            Caller::Hook(gate) => self.on_hook_reply(socket, gate, &reply, closed),
+        }
+        dispose(self, reply);
+        self.pump(key);
+        self.after_calls(socket);
+    }
+
+    pub(super) fn on_returned(&mut self, key: u32, serial: u32) {
+        let Some(lane) = self.lanes.get_mut(key as usize) else { return };
+        lane.returned(serial);
+        let socket = lane.socket;
+        self.pump(key);
+        self.after_calls(socket);
+    }
+
+    fn counted(&mut self, reply: OwnedReply) -> OwnedReply {
+        if matches!(reply, OwnedReply::Panicked) {
+            self.stats.reasons.bump(Reason::HandlerPanicked);
+            return OwnedReply::Error(CallError::with_code(500, "Internal error"));
+        }
+        reply
+    }
+
+    /// A refusal of the hook for new connections ends the connection; others have no say.
+    fn on_hook_reply(&mut self, socket: SocketId, gate: Gate, reply: &OwnedReply, closed: bool) {
+        if let (Gate::Connect, OwnedReply::Error(error), false) = (gate, reply, closed) {
+            let text = error.message.to_string();
+            self.with_talk(socket, |_, host| {
+                host.effect(fulmar_dialect::Effect::Close {
+                    code: fulmar_proto::ws::close::POLICY,
+                    reason: &text,
+                });
+            });
+        }
+    }
+
+    /// A stream may go on if its client keeps up; else when its backlog has drained.
+    fn after_item(&mut self, socket: SocketId, control: Arc<Control>) {
+        let Some(connection) = self.connections.get(socket) else { return };
+        let endpoint = self.node.endpoints.get(usize::from(connection.endpoint));
+        let low = endpoint.map_or(0, |endpoint| endpoint.pause_bytes / 2);
+        if self.output.queued(socket) <= low {
+            control.give_credit();
+        } else {
+            self.owed.push((socket, control));
+            if let Some(connection) = self.connections.get_mut(socket) {
+                connection.owes = true;
+            }
+        }
+    }
+
+    /// Gives streams whose clients keep up again what they were owed.
+    pub(super) fn pay_owed(&mut self) {
+        if self.owed.is_empty() {
+            return;
+        }
+        let mut owed = std::mem::take(&mut self.owed);
+        owed.retain(|(socket, control)| {
+            let Some(connection) = self.connections.get(*socket) else { return false };
+            let endpoint = self.node.endpoints.get(usize::from(connection.endpoint));
+            let low = endpoint.map_or(0, |endpoint| endpoint.pause_bytes / 2);
+            let is_stuck = self.output.queued(*socket) > low;
+            if !is_stuck {
+                control.give_credit();
+            }
+            is_stuck
+        });
+        self.owed = owed;
+    }
+
+    /// Fewer calls wait: a connection that was not read may be again.
+    fn after_calls(&mut self, socket: SocketId) {
+        let Some(connection) = self.connections.get_mut(socket) else { return };
+        let waiting = self.lanes.get(connection.lane as usize).map_or(0, Lane::waiting);
+        if connection.paused.calls && waiting <= self.node.config.limits.calls_queued_max / 2 {
+            connection.paused.calls = false;
+            self.resume(socket);
+        }
+    }
+
+    /// The lane of a connection, made if it has none.
+    pub(super) fn lane_of(&mut self, socket: SocketId) -> Option<u32> {
+        let connection = self.connections.get(socket)?;
+        if connection.lane != NO_LANE {
+            return Some(connection.lane);
+        }
+        let link = Link::new(self.node.clone(), self.number(socket));
+        self.add_lane(socket, link, Arc::new(()))
+    }
+
+    /// Gives a connection its lane.
+    pub(super) fn add_lane(
+        &mut self,
+        socket: SocketId,
+        link: Link,
+        handle: Arc<dyn std::any::Any + Send + Sync>,
+    ) -> Option<u32> {
+        let form = self.form_of(socket);
+        let key = self.lanes.insert(Lane::new(socket, form, link, handle));
+        let key = u32::try_from(key).ok()?;
+        self.connections.get_mut(socket)?.lane = key;
+        Some(key)
+    }
+
+    fn form_of(&self, socket: SocketId) -> Form {
+        let Some(connection) = self.connections.get(socket) else { return Form::Json };
+        let endpoint = self.node.endpoints.get(usize::from(connection.endpoint));
+        let dialect = endpoint.and_then(|e| e.dialects.get(usize::from(connection.dialect)));
+        dialect.map_or(Form::Json, |(dialect, _)| dialect.form())
+    }
+}
+
+/// A call with everything it needs, wherever it runs.
+struct Run {
+    call: PendingCall,
+    form: Form,
+    link: Link,
+    connection: Arc<dyn std::any::Any + Send + Sync>,
+    control: Arc<Control>,
+    to: ReplyTo,
+}
+
+impl Run {
+    fn run(self, pool: &crate::worker::Pool) {
+        let Self { call, form, link, connection, control, to } = self;
+        let PendingCall { target, member, get, args, .. } = call;
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let call = Call {
+                args,
+                form,
+                link: &link,
+                connection: &connection,
+                cancelled: Some(&control.cancelled),
+            };
+            let target = target.target();
+            if get { target.get(&member, call) } else { target.call(&member, call) }
+        }));
+        match outcome {
+            Ok(Outcome::Ready(Ok(payload))) => to.reply(OwnedReply::Value(payload)),
+            Ok(outcome) => settle(outcome, form, to, &control, pool),
+            Err(_panic) => to.reply(OwnedReply::Panicked),
+        }
+    }
+}
+
+/// A reply as a session gets it: values are handed over, the rest is lent.
+fn lent(reply: &mut OwnedReply) -> Reply<'_> {
+    match reply {
+        OwnedReply::Value(payload) => Reply::Value(std::mem::replace(payload, Payload::Undefined)),
+        OwnedReply::Item(payload) => Reply::Item(std::mem::replace(payload, Payload::Undefined)),
+        OwnedReply::End => Reply::End,
+        OwnedReply::Room(room) => Reply::Room(room),
+        OwnedReply::Identity(identity) => Reply::Identity(identity),
+        OwnedReply::Error(error) => Reply::Error(error),
+        OwnedReply::Missing | OwnedReply::Panicked => Reply::Missing,
+    }
+}
+
+/// A reply that no session took may hold an embedder's objects, which are not dropped here.
+fn dispose(shard: &Shard, reply: OwnedReply) {
+    let (OwnedReply::Value(payload) | OwnedReply::Item(payload)) = reply else { return };
+    if matches!(&payload, Payload::Rich(value) if value.holds_objects()) {
+        shard.node.pool.submit(Job::Dispose(Box::new(payload)));
+    }
+}

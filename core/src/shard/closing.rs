@@ -1,0 +1,242 @@
+//! Every way a connection ends.
+//!
+//! In order: the session is told once; what it still says goes out; then the close frame, our FIN,
+//! and a wait for the peer's end, because closing a socket with unread input would turn our last
+//! bytes into a reset. The hook for the end of a connection comes after all its calls.
+
+use fulmar_dialect::{Gate, Session};
+use fulmar_driver::{CloseCause, SocketId};
+use fulmar_proto::ProtocolError;
+use fulmar_proto::ws::{close, write_close};
+
+use super::connection::Stage;
+use super::effects::SessionHost;
+use super::{Command, Shard, Stopping};
+use crate::output::Finish;
+use crate::reason::Reason;
+use crate::worker::Job;
+
+impl Shard {
+    /// A reason of the server's own.
+    pub(super) fn end(&mut self, socket: SocketId, reason: Reason) {
+        let key = reason.key();
+        let text = if key.is_empty() {
+            reason.code().to_owned()
+        } else {
+            format!("{} ({key})", reason.code())
+        };
+        let mut session = self.take_session(socket);
+        self.finish(socket, &mut session, reason, reason.told(), &text, Finish::AfterReplies);
+    }
+
+    /// A session, a handler or the embedder wants it.
+    pub(super) fn close_by_server(
+        &mut self,
+        socket: SocketId,
+        session: &mut Option<Box<dyn Session>>,
+        code: u16,
+        text: &str,
+    ) {
+        let reason = match code {
+            close::POLICY => Reason::PolicyViolation,
+            _ => Reason::ClosedByServer,
+        };
+        let code = if close::is_valid(code) { code } else { close::NORMAL };
+        self.finish(socket, session, reason, code, text, Finish::AfterReplies);
+    }
+
+    /// The peer sent a close frame: answered with its own code (RFC 6455, 5.5.1).
+    pub(super) fn close_by_peer(
+        &mut self,
+        socket: SocketId,
+        session: &mut Option<Box<dyn Session>>,
+        code: Option<u16>,
+    ) {
+        self.tell_end(socket, session, false);
+        self.depart(socket, Reason::ClosedByPeer);
+        let mut frame = Vec::with_capacity(4);
+        match code {
+            Some(code) => write_close(&mut frame, code, ""),
+            None => fulmar_proto::ws::write_frame(&mut frame, fulmar_proto::ws::Opcode::Close, &[]),
+        }
+        self.last_words(socket, &frame, Finish::AfterReplies);
+    }
+
+    /// The peer broke a rule (RFC 6455, 7.1.7).
+    pub(super) fn close_for_error(
+        &mut self,
+        socket: SocketId,
+        session: &mut Option<Box<dyn Session>>,
+        error: &ProtocolError,
+    ) {
+        let reason = match error.close_code() {
+            close::INVALID_PAYLOAD => Reason::InvalidText,
+            close::TOO_BIG => Reason::MessageTooBig,
+            close::POLICY => Reason::TooManyFragments,
+            _ => Reason::ProtocolError,
+        };
+        self.finish(
+            socket,
+            session,
+            reason,
+            error.close_code(),
+            error.reason(),
+            Finish::AfterReplies,
+        );
+    }
+
+    /// The output side has closed it with 1013 already.
+    pub(super) fn on_slow_closed(&mut self, socket: SocketId) {
+        let mut session = self.take_session(socket);
+        self.tell_end(socket, &mut session, true);
+        self.depart(socket, Reason::SlowConsumer);
+        self.wait_for_end(socket);
+    }
+
+    /// The peer's FIN.
+    pub(super) fn on_ended(&mut self, socket: SocketId) {
+        let Some(connection) = self.connections.get_mut(socket) else { return };
+        connection.ended = true;
+        if matches!(connection.stage, Stage::Open) && connection.paused.any() {
+            return; // what it sent before comes first
+        }
+        self.lost(socket, CloseCause::Reset);
+    }
+
+    /// The peer is gone, with or without the driver's word that the socket is.
+    pub(super) fn lost(&mut self, socket: SocketId, cause: CloseCause) {
+        let Some(connection) = self.connections.get(socket) else { return };
+        match connection.stage {
+            Stage::Request(_) => self.depart(socket, Reason::NoRequest),
+            Stage::Open => {
+                let mut session = self.take_session(socket);
+                self.tell_end(socket, &mut session, false);
+                self.depart(socket, Reason::Lost);
+            }
+            Stage::Closing => {}
+        }
+        if cause != CloseCause::Requested {
+            self.commands.push((socket, Command::Close));
+        }
+    }
+
+    /// Accept nothing more and close every connection.
+    pub(super) fn stop(&mut self, restarting: bool) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.stopping = Some(Stopping { restarting });
+        self.stop_listening = true;
+        for socket in self.connections.ids() {
+            match self.connections.get(socket).map(|connection| &connection.stage) {
+                Some(Stage::Open) => self.end(socket, self.stop_reason()),
+                Some(Stage::Request(_)) => self.refuse(socket, Reason::Draining, None),
+                Some(Stage::Closing) | None => {}
+            }
+        }
+    }
+
+    /// Let go of what is left.
+    pub(super) fn cut(&mut self) {
+        self.stop(false);
+        let ids = self.connections.ids();
+        self.commands.extend(ids.into_iter().map(|socket| (socket, Command::Close)));
+    }
+
+    fn stop_reason(&self) -> Reason {
+        match self.stopping {
+            Some(Stopping { restarting: true }) => Reason::Restarting,
+            Some(Stopping { restarting: false }) | None => Reason::Stopping,
+        }
+    }
+
+    fn finish(
+        &mut self,
+        socket: SocketId,
+        session: &mut Option<Box<dyn Session>>,
+        reason: Reason,
+        code: u16,
+        text: &str,
+        mode: Finish,
+    ) {
+        let Some(connection) = self.connections.get(socket) else { return };
+        if !matches!(connection.stage, Stage::Open) {
+            return;
+        }
+        self.tell_end(socket, session, true);
+        self.depart(socket, reason);
+        let mut frame = Vec::with_capacity(4 + text.len());
+        write_close(&mut frame, code, text);
+        self.last_words(socket, &frame, mode);
+    }
+
+    /// Queues the last bytes of a connection, a close frame or an HTTP response.
+    pub(super) fn last_words(&mut self, socket: SocketId, bytes: &[u8], mode: Finish) {
+        self.output.finish(socket, bytes, mode);
+        self.wait_for_end(socket);
+    }
+
+    fn wait_for_end(&mut self, socket: SocketId) {
+        self.set_stage_deadline(socket, self.node.config.timeouts.close);
+        // A peer that was not read must be: its close frame and its end are awaited.
+        self.commands.push((socket, Command::StartRecv));
+    }
+
+    /// Tells the session that it is over, once, and drops it.
+    fn tell_end(&mut self, socket: SocketId, session: &mut Option<Box<dyn Session>>, by_us: bool) {
+        let Some(mut session) = session.take() else { return };
+        let mut host = SessionHost::new(self, socket);
+        session.on_close(by_us, &mut host);
+        drop(host);
+        if session.is_plain() {
+            drop(session);
+        } else {
+            self.node.pool.submit(Job::Dispose(Box::new(session)));
+        }
+    }
+
+    /// Counts the connection out of its stage, cancels its calls and runs the hook for its end.
+    pub(super) fn depart(&mut self, socket: SocketId, reason: Reason) {
+        let Some(connection) = self.connections.get_mut(socket) else { return };
+        let was_open = matches!(connection.stage, Stage::Open);
+        self.pending -= usize::from(matches!(connection.stage, Stage::Request(_)));
+        connection.stage = Stage::Closing;
+        connection.talk = None;
+        connection.stash = None;
+        connection.paused = super::Paused::default();
+        let (lane, endpoint) = (connection.lane, connection.endpoint);
+        connection.lane = super::connection::NO_LANE;
+        self.stats.reasons.bump(reason);
+        self.seals.remove(&socket);
+        self.compressors.forget(socket);
+        if was_open {
+            self.stats.closed += 1;
+            self.stats.open -= 1;
+            self.close_lane(lane, endpoint);
+        }
+    }
+
+    /// Stops the calls of a connection that is gone; its hook comes last.
+    fn close_lane(&mut self, key: u32, endpoint: u16) {
+        let Some(lane) = self.lanes.get_mut(key as usize) else { return };
+        let dropped = lane.close();
+        if !dropped.is_empty() {
+            self.node.pool.submit(Job::Dispose(Box::new(dropped)));
+        }
+        let handle = crate::connection::Connection::from_erased(&lane.connection);
+        let local = handle.and_then(|handle| handle.end());
+        let has_hook = self.node.endpoints[usize::from(endpoint)].has_gate(Gate::Disconnect);
+        if has_hook {
+            self.enqueue_hook(key, endpoint, Gate::Disconnect);
+        }
+        if let Some(local) = local {
+            self.departed_locals.insert(key, local);
+        }
+        self.pump(key);
+    }
+
+    fn take_session(&mut self, socket: SocketId) -> Option<Box<dyn Session>> {
+        let connection = self.connections.get_mut(socket)?;
+        connection.talk.as_mut()?.session.take()
+    }
+}

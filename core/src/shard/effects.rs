@@ -1,0 +1,180 @@
+//! What sessions want, done: at once where it concerns their own connection, at the end of the turn
+//! where it concerns others.
+
+use std::sync::Arc;
+
+use fulmar_dialect::{Delivery, Effect, Host, Kind, Message, Part, Payload, Value};
+use fulmar_driver::SocketId;
+use fulmar_proto::ws::{self, Opcode};
+
+use super::Shard;
+use crate::node::{connection_id, connection_number, payload_of};
+use crate::output::{self, BodyPart, JoinRequest, Publication, Refused};
+use crate::reason::Reason;
+use crate::worker::Job;
+
+/// The shard as a session sees it.
+pub(super) struct SessionHost<'a> {
+    shard: &'a mut Shard,
+    socket: SocketId,
+    close: Option<(u16, Box<str>)>,
+}
+
+impl<'a> SessionHost<'a> {
+    pub(super) fn new(shard: &'a mut Shard, socket: SocketId) -> Self {
+        Self { shard, socket, close: None }
+    }
+
+    /// How the session wants to end, if it does. Done when it has returned: it is told of its end.
+    pub(super) fn into_close(self) -> Option<(u16, Box<str>)> {
+        self.close
+    }
+}
+
+impl Host for SessionHost<'_> {
+    fn effect(&mut self, effect: Effect<'_>) {
+        let (shard, socket) = (&mut *self.shard, self.socket);
+        match effect {
+            Effect::Send { message, kind } => shard.send(socket, message, kind),
+            Effect::Publish { room, event, payload, exclude_self } => {
+                shard.publish(socket, room, event, payload, exclude_self);
+            }
+            Effect::Call { call, on, member, get, args, order } => {
+                shard.call(socket, call, on, member, get, args, order);
+            }
+            Effect::Cancel { call } => shard.cancel(socket, call),
+            Effect::Flow { call, open } => shard.flow(socket, call, open),
+            Effect::Settle { settler, result } => settler.settle(result),
+            Effect::Identify { identity } => shard.identify(socket, identity),
+            Effect::Join { room, tag, delivery } => {
+                if let Err((code, text)) = shard.join(socket, room, tag.0, delivery) {
+                    self.close.get_or_insert((code, text.into()));
+                }
+            }
+            Effect::Leave { room, tag } => {
+                shard.output.leave(socket, room, tag.0);
+            }
+            Effect::Seal { seal } => shard.set_seal(socket, seal),
+            Effect::Deadline { after } => shard.set_session_deadline(socket, after),
+            Effect::Dispose { value } => shard.dispose(value),
+            Effect::Close { code, reason } => {
+                self.close.get_or_insert_with(|| (code, reason.into()));
+            }
+        }
+    }
+
+    fn now(&self) -> u64 {
+        (self.shard.wall)()
+    }
+
+    fn random(&mut self, bytes: &mut [u8]) {
+        self.shard.entropy.fill(bytes);
+    }
+}
+
+impl Shard {
+    /// A message to one connection: framed into its lane, copied once.
+    fn send(&mut self, socket: SocketId, message: Message<'_>, kind: Kind) {
+        let (opcode, payload) = match message {
+            Message::Text(text) | Message::Batch(text) => (Opcode::Text, text.as_bytes()),
+            Message::Binary(bytes) => (Opcode::Binary, bytes),
+        };
+        if self.is_sealed(socket) {
+            return self.send_sealed(socket, opcode == Opcode::Binary, payload);
+        }
+        let compressed = self.compress(socket, payload);
+        let write = |out: &mut Vec<u8>| match &compressed {
+            Some(smaller) => {
+                out.extend_from_slice(&ws::head(true, true, opcode, smaller.len()));
+                out.extend_from_slice(smaller);
+            }
+            None => ws::write_frame(out, opcode, payload),
+        };
+        let done = match kind {
+            Kind::Reply => self.output.reply_with(socket, write),
+            Kind::Data => self.output.data_with(socket, write),
+        };
+        match done {
+            Ok(()) => self.stats.messages_out += 1,
+            Err(Refused::Backlog) => self.stats.reasons.bump(Reason::DroppedBacklog),
+            Err(_) => {}
+        }
+    }
+
+    fn publish(
+        &mut self,
+        socket: SocketId,
+        room: &str,
+        event: &str,
+        payload: Payload<'_>,
+        exclude_self: bool,
+    ) {
+        self.stats.published += 1;
+        let exclude = exclude_self.then_some(output::ConnectionId { shard: self.id, socket });
+        // A room with members here has its name already.
+        let room = self.output.room_name(room).unwrap_or_else(|| Arc::from(room));
+        let payload = payload_of(payload);
+        let publication = Publication { room, event: event.into(), payload, exclude };
+        self.output.publish(Some(socket), publication);
+    }
+
+    fn join(
+        &mut self,
+        socket: SocketId,
+        room: &str,
+        tag: u32,
+        delivery: Delivery,
+    ) -> Result<(), (u16, &'static str)> {
+        let Some(connection) = self.connections.get(socket) else { return Ok(()) };
+        let endpoint = &self.node.endpoints[usize::from(connection.endpoint)];
+        let Some((_, encoding)) = endpoint.dialects.get(usize::from(connection.dialect)) else {
+            return Ok(());
+        };
+        let request = JoinRequest {
+            room,
+            encoding: *encoding,
+            delivery: match delivery {
+                Delivery::Shared => output::Delivery::Shared,
+                Delivery::Enveloped(Part::Whole) => output::Delivery::Enveloped(BodyPart::Whole),
+                Delivery::Enveloped(Part::Data) => output::Delivery::Enveloped(BodyPart::Data),
+            },
+            tag,
+            is_positioned: false,
+            is_counted: delivery != Delivery::Shared,
+            policy: endpoint.policy,
+        };
+        match self.output.join(socket, &request) {
+            Err(Refused::TooManyRooms) => {
+                self.stats.reasons.bump(Reason::TooManyRooms);
+                Err((Reason::TooManyRooms.told(), Reason::TooManyRooms.code()))
+            }
+            // Joining again changes nothing; a connection that is gone joins nothing.
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The payload compressed, if the connection negotiated that and it is worth it.
+    fn compress(&mut self, socket: SocketId, payload: &[u8]) -> Option<Vec<u8>> {
+        let options = self.node.config.deflate.as_ref()?;
+        if payload.len() < options.min_bytes {
+            return None;
+        }
+        let deflate = self.connections.get(socket)?.deflate?;
+        let compressor = self.compressors.of(socket, deflate, options)?;
+        let mut smaller = Vec::with_capacity(payload.len() / 2);
+        compressor.compress(payload, &mut smaller).then_some(smaller)
+    }
+
+    fn dispose(&self, value: Value) {
+        if value.holds_objects() {
+            self.node.pool.submit(Job::Dispose(Box::new(value)));
+        }
+    }
+
+    /// This connection's number on the node.
+    pub(super) fn number(&self, socket: SocketId) -> u64 {
+        let number = connection_number(self.id, socket);
+        debug_assert!(connection_id(number).socket == socket, "a socket's index has 24 bits");
+        number
+    }
+}

@@ -1,0 +1,405 @@
+//! A shard: a pure function from events, mail and time to effects.
+//!
+//! It owns its connections, their sessions and output, its share of rooms, and its timers. It makes
+//! no system call: what the driver is to do is marked, and done in the flush. Nothing of it is
+//! shared; other threads write letters.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`connection`] | one connection's input side, and the table |
+//! | [`handshake`] | from the first byte to the answer of the request |
+//! | [`talk`] | messages to sessions |
+//! | [`effects`] | what sessions want |
+//! | [`calling`], [`calls`] | handlers |
+//! | [`closing`] | every way a connection ends |
+//! | [`sealing`] | connections whose output is encrypted |
+//! | [`deadlines`], [`timers`] | time |
+
+mod calling;
+mod calls;
+mod closing;
+mod compressing;
+mod connection;
+mod deadlines;
+mod effects;
+mod handshake;
+mod sealing;
+mod talk;
+mod timers;
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use ahash::RandomState;
+use fulmar_driver::{CloseCause, Driver, Event, EventHandler, SocketId};
+use fulmar_proto::ws::Scratch;
+
+use self::calls::Lanes;
+use self::compressing::Compressors;
+use self::connection::{Connection, Connections, Paused, Stage};
+use self::deadlines::Deadlines;
+use self::sealing::Sealing;
+use crate::clock::{Tick, Time};
+use crate::entropy::Entropy;
+use crate::mailbox::{Mail, Post};
+use crate::node::{Admitted, Node};
+use crate::output::{self, NoEnvelopes, Notice, Output, OutputSettings, Posts, RoomMail};
+use crate::reason::Reason;
+use crate::stats::Stats;
+use crate::timer_wheel::TimerWheel;
+use crate::worker::Control;
+
+/// The server's logic on one thread.
+pub(crate) struct Shard {
+    id: u32,
+    node: Arc<Node>,
+    post: Post,
+    connections: Connections,
+    output: Output,
+    lanes: Lanes,
+    wheel: TimerWheel,
+    /// What the driver is to do in the flush, in this order.
+    commands: Vec<(SocketId, Command)>,
+    scratch: Option<Scratch>,
+    compressors: Compressors,
+    entropy: Box<dyn Entropy>,
+    wall: Box<dyn Fn() -> u64 + Send>,
+    stats: Stats,
+    now: Tick,
+    notices: Vec<Notice>,
+    fired: Vec<u32>,
+    /// Connections that stopped being read because their output is stuck, to look at after the
+    /// flush, which may already have freed them.
+    stuck: Vec<SocketId>,
+    /// Connections that wait for a room's home.
+    throttled: Vec<SocketId>,
+    /// Streams that may go on when their clients have read more.
+    owed: Vec<(SocketId, Arc<Control>)>,
+    /// Connections whose output is sealed.
+    seals: HashMap<SocketId, Sealing, RandomState>,
+    /// What embedders kept for connections that are gone, until their calls have ended.
+    departed_locals: HashMap<u32, Box<dyn Any + Send>, RandomState>,
+    /// Connections whose request is awaited, and how many may be.
+    pending: usize,
+    pending_max: usize,
+    stopping: Option<Stopping>,
+    stop_listening: bool,
+}
+
+/// How a shard ends.
+#[derive(Clone, Copy, Debug)]
+struct Stopping {
+    /// Another server takes over: 1012 instead of 1001.
+    restarting: bool,
+}
+
+/// A verb of the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Command {
+    StartRecv,
+    StopRecv,
+    Shutdown,
+    Close,
+}
+
+impl fmt::Debug for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shard")
+            .field("id", &self.id)
+            .field("connections", &self.connections.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shard {
+    /// A shard without connections.
+    pub(crate) fn new(
+        id: u32,
+        node: Arc<Node>,
+        post: Post,
+        mut entropy: Box<dyn Entropy>,
+        wall: Box<dyn Fn() -> u64 + Send>,
+        now: Time,
+    ) -> Self {
+        let mut seeds = [[0; 8]; 4];
+        seeds.iter_mut().for_each(|seed| entropy.fill(seed));
+        let limits = &node.config.limits;
+        let pending_max = limits.connections_pending_max.div_ceil(node.posts.len().max(1));
+        let mut output = Output::new(OutputSettings {
+            shard: id,
+            shards: u32::try_from(node.posts.len()).unwrap_or(1),
+            limits: output::Limits {
+                retain_bytes_max: limits.room_retain_bytes_max as u64,
+                memberships_max: limits.rooms_per_connection_max,
+                ..output::Limits::default()
+            },
+            profile: node.profiles.first().copied().unwrap_or_default(),
+            encodings: node.encodings.clone(),
+            hash_seeds: seeds.map(u64::from_le_bytes),
+            home_seed: node.home_seed,
+            epoch: node.epoch,
+        });
+        for profile in node.profiles.iter().skip(1) {
+            // Endpoints' profiles were checked to fit when the server was made.
+            let _fits = output.add_profile(*profile);
+        }
+        Self {
+            id,
+            node,
+            post,
+            connections: Connections::default(),
+            output,
+            lanes: Lanes::new(),
+            wheel: TimerWheel::new(now.tick()),
+            commands: Vec::new(),
+            scratch: Some(Scratch::default()),
+            compressors: Compressors::new(entropy.hasher()),
+            wall,
+            stats: Stats::default(),
+            now: now.tick(),
+            notices: Vec::new(),
+            fired: Vec::new(),
+            stuck: Vec::new(),
+            throttled: Vec::new(),
+            owed: Vec::new(),
+            seals: HashMap::with_hasher(entropy.hasher()),
+            departed_locals: HashMap::with_hasher(entropy.hasher()),
+            pending: 0,
+            pending_max,
+            stopping: None,
+            stop_listening: false,
+            entropy,
+        }
+    }
+
+    /// Notes the time of this turn.
+    pub(crate) fn begin_turn(&mut self, now: Time) {
+        self.now = now.tick();
+        self.stats.turns += 1;
+    }
+
+    /// The tick at which the shard has something to do even if nothing happens; `None` if never.
+    /// Now, if there is something to do at once.
+    pub(crate) fn next_wake(&self) -> Option<Tick> {
+        if self.output.is_pending() || !self.commands.is_empty() {
+            return Some(self.now);
+        }
+        if !self.throttled.is_empty() {
+            return Some(Tick(self.now.0 + 1));
+        }
+        self.wheel.next_due()
+    }
+
+    /// Whether a stop is complete.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopping.is_some() && self.connections.len() == 0 && self.lanes.is_empty()
+    }
+
+    /// A letter.
+    pub(crate) fn on_mail(&mut self, mail: Mail) {
+        match mail {
+            Mail::Room(mail) => self.output.on_mail(mail),
+            Mail::Ask { socket, ask } => self.on_ask(socket, ask),
+            Mail::Publish { publication } => {
+                self.stats.published += 1;
+                self.output.publish(None, publication);
+            }
+            Mail::Reply { lane, serial, reply } => self.on_reply(lane, serial, reply),
+            Mail::Returned { lane, serial } => self.on_returned(lane, serial),
+            Mail::Answer { socket, call, reply } => self.on_answer(socket, call, reply),
+            Mail::Sealed { socket, ticket, frame } => self.on_sealed(socket, ticket, frame),
+            Mail::Stats(to) => {
+                // Whoever asked may have stopped waiting.
+                let _gone = to.send(self.stats());
+            }
+            Mail::Stop { restarting } => self.stop(restarting),
+            Mail::Cut => self.cut(),
+        }
+    }
+
+    /// Phase 4: letters to other shards, then one wake for each. It comes before the flush: a
+    /// join's letter is in its home's mailbox before the join's acknowledgement reaches the client,
+    /// so that whatever is said after the acknowledgement is ordered after the join.
+    pub(crate) fn post_mail(&mut self, drained: bool) {
+        let mut out = Outgoing { node: &self.node, posted: [0; 4] };
+        self.output.post(&mut out, drained);
+        let posted = out.posted;
+        for (index, post) in self.node.posts.iter().enumerate() {
+            if posted[index / 64] & 1 << (index % 64) != 0 {
+                post.kick();
+            }
+        }
+        self.after_output();
+    }
+
+    /// Phase 5: everything the driver is to do.
+    pub(crate) fn flush(&mut self, driver: &mut impl Driver) {
+        if std::mem::take(&mut self.stop_listening) {
+            driver.stop_listening();
+        }
+        self.output.flush(driver, &mut NoEnvelopes);
+        self.after_output();
+        self.look_at_stuck();
+        for (socket, command) in self.commands.drain(..) {
+            match command {
+                Command::StartRecv => driver.start_recv(socket),
+                Command::StopRecv => driver.stop_recv(socket),
+                Command::Shutdown => driver.shutdown(socket),
+                Command::Close => driver.close(socket),
+            }
+        }
+    }
+
+    /// A copy of the counters.
+    pub(crate) fn stats(&self) -> Stats {
+        let counts = self.output.counts();
+        Stats {
+            connections: self.connections.len() as u64,
+            rooms: self.output.room_count() as u64,
+            memberships: self.output.membership_count() as u64,
+            calls_now: self.lanes.len() as u64,
+            output: counts,
+            ..self.stats.clone()
+        }
+    }
+
+    /// What output has to tell.
+    fn after_output(&mut self) {
+        let mut notices = std::mem::take(&mut self.notices);
+        self.output.take_notices(&mut notices);
+        for notice in notices.drain(..) {
+            match notice {
+                Notice::Drained(socket) => self.on_drained(socket),
+                Notice::Refused(socket) => self.on_publication_refused(socket),
+                Notice::SlowClosed(socket) => self.on_slow_closed(socket),
+                Notice::Finished(socket) => self.commands.push((socket, Command::Shutdown)),
+                Notice::Joined { .. } => {} // no session of ours asks for positions
+                Notice::Delivered { socket, tag, frames } => {
+                    self.on_delivered(socket, tag, frames);
+                }
+                Notice::ToSeal { socket, ticket, is_binary, bytes } => {
+                    self.seal(socket, ticket, is_binary, bytes);
+                }
+            }
+        }
+        self.notices = notices;
+    }
+
+    fn on_accepted(&mut self, socket: SocketId, peer: std::net::SocketAddr) {
+        self.stats.accepted += 1;
+        let config = &self.node.config;
+        let limits = &config.limits;
+        let admitted = self.node.admission.enter(peer.ip(), config);
+        self.pending += 1;
+        let by_address = limits.connections_per_address_max > 0;
+        let due = self.now.after(config.timeouts.handshake);
+        let refuse = match admitted {
+            Admitted::Yes if self.stopping.is_some() => Some(Reason::Draining),
+            Admitted::Yes => (self.pending > self.pending_max).then_some(Reason::PendingMax),
+            Admitted::Refuse(reason) => Some(reason),
+            Admitted::Cut(reason) => {
+                self.stats.reasons.bump(reason);
+                self.commands.push((socket, Command::Close));
+                None
+            }
+        };
+        let request = self.new_request(peer, refuse);
+        self.connections.insert(
+            socket,
+            Connection {
+                generation: socket.generation,
+                lane: connection::NO_LANE,
+                stage: Stage::Request(Box::new(request)),
+                deadlines: Deadlines::new(self.now, due),
+                id: self.entropy.uuid(),
+                talk: None,
+                stash: None,
+                address: by_address.then(|| Box::new(peer.ip())),
+                endpoint: u16::MAX,
+                dialect: 0,
+                deflate: None,
+                paused: Paused::default(),
+                ended: false,
+                owes: false,
+            },
+        );
+        self.output.open(socket, output::ProfileId::default());
+        self.wheel.arm(socket.index, due);
+        self.commands.push((socket, Command::StartRecv));
+    }
+
+    fn on_received(&mut self, socket: SocketId, bytes: &mut [u8]) {
+        let now = self.now;
+        let Some(connection) = self.connections.get_mut(socket) else { return };
+        self.stats.bytes_in += bytes.len() as u64;
+        connection.deadlines.received(now);
+        match &connection.stage {
+            Stage::Request(_) => self.on_request_bytes(socket, bytes),
+            Stage::Open if connection.paused.any() => {
+                // Taken from the kernel before it was told to stop: at most one read.
+                connection.stash.get_or_insert_default().extend_from_slice(bytes);
+            }
+            Stage::Open => self.on_bytes(socket, bytes),
+            Stage::Closing => {}
+        }
+    }
+}
+
+impl EventHandler for Shard {
+    fn on_event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Accepted { socket, peer } => self.on_accepted(socket, peer),
+            Event::Received { socket, bytes } => self.on_received(socket, bytes),
+            Event::Sent { socket, batch } => {
+                self.output.sent(socket, batch);
+                self.on_progress(socket);
+            }
+            Event::Ended { socket } => self.on_ended(socket),
+            Event::Closed { socket, cause } => self.on_closed(socket, cause),
+            Event::AcceptFailed { .. } => self.stats.accept_failures += 1,
+            Event::Connected { .. } | Event::Woken => {}
+        }
+    }
+}
+
+/// Letters on their way out, and whom to wake for them.
+struct Outgoing<'a> {
+    node: &'a Node,
+    posted: [u64; 4],
+}
+
+impl Posts for Outgoing<'_> {
+    fn post(&mut self, shard: u32, mail: RoomMail) -> Result<(), RoomMail> {
+        let index = shard as usize;
+        let Some(post) = self.node.posts.get(index) else { return Err(mail) };
+        match post.push(Mail::Room(mail)) {
+            Ok(()) => {
+                self.posted[index / 64] |= 1 << (index % 64);
+                Ok(())
+            }
+            Err(Mail::Room(mail)) => Err(mail),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+impl Shard {
+    /// The kernel took something: a connection that was stuck may be read again.
+    fn on_progress(&mut self, socket: SocketId) {
+        let is_stuck = self.connections.get(socket).is_some_and(|c| c.paused.output || c.owes);
+        if is_stuck {
+            self.stuck.push(socket);
+        }
+    }
+
+    fn on_closed(&mut self, socket: SocketId, cause: CloseCause) {
+        self.lost(socket, cause);
+        self.output.closed(socket);
+        self.wheel.disarm(socket.index);
+        if let Some(connection) = self.connections.remove(socket) {
+            self.node.admission.leave(connection.address.map(|address| *address));
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Messages to sessions.
+
+use fulmar_dialect::{Ask, Gate, Host, Message, Session, Tag};
+use fulmar_driver::SocketId;
+use fulmar_proto::ws::{Incoming, Scratch};
+
+use super::connection::{Stage, Talk};
+use super::effects::SessionHost;
+use super::{Command, Shard};
+use crate::reason::Reason;
+
+impl Shard {
+    /// Bytes of an open connection: decoded in place, each message to the session at once.
+    pub(super) fn on_bytes(&mut self, socket: SocketId, bytes: &mut [u8]) {
+        let Some(connection) = self.connections.get_mut(socket) else { return };
+        let Some(mut talk) = connection.talk.take() else { return };
+        let mut scratch = self.scratch.take().unwrap_or_default();
+        self.decode(socket, &mut talk, &mut scratch, bytes);
+        self.scratch = Some(scratch);
+        self.put_back(socket, talk);
+    }
+
+    fn decode(
+        &mut self,
+        socket: SocketId,
+        talk: &mut Talk,
+        scratch: &mut Scratch,
+        mut bytes: &mut [u8],
+    ) {
+        let Some(connection) = self.connections.get(socket) else { return };
+        let endpoint = usize::from(connection.endpoint);
+        let limits = self.node.endpoints[endpoint].limits;
+        loop {
+            let Talk { decoder, session } = &mut *talk;
+            match decoder.next(&mut bytes, scratch, &limits) {
+                Ok(None) => return,
+                Ok(Some(Incoming::Text(text))) => {
+                    self.on_message(socket, session, Message::Text(text));
+                }
+                Ok(Some(Incoming::Binary(data))) => {
+                    self.on_message(socket, session, Message::Binary(data));
+                }
+                Ok(Some(Incoming::Ping(payload))) => self.pong(socket, payload),
+                Ok(Some(Incoming::Pong(_))) => {}
+                Ok(Some(Incoming::Close(frame))) => {
+                    let code = frame.as_ref().map(|frame| frame.code);
+                    return self.close_by_peer(socket, session, code);
+                }
+                Err(error) => return self.close_for_error(socket, session, &error),
+            }
+            if !self.may_go_on(socket) {
+                return self.stash(socket, bytes);
+            }
+        }
+    }
+
+    fn on_message(
+        &mut self,
+        socket: SocketId,
+        session: &mut Option<Box<dyn Session>>,
+        message: Message<'_>,
+    ) {
+        self.stats.messages_in += 1;
+        if session.is_none() {
+            self.open_claimed(socket, session, &message);
+        }
+        self.with_session(socket, session, |session, host| session.on_message(message, host));
+    }
+
+    /// Calls the session, then does what cannot be done while it is at work.
+    pub(super) fn with_session(
+        &mut self,
+        socket: SocketId,
+        session: &mut Option<Box<dyn Session>>,
+        call: impl FnOnce(&mut dyn Session, &mut dyn Host),
+    ) {
+        let Some(at_work) = session.as_deref_mut() else { return };
+        let mut host = SessionHost::new(self, socket);
+        call(at_work, &mut host);
+        if let Some((code, text)) = host.into_close() {
+            self.close_by_server(socket, session, code, &text);
+        }
+    }
+
+    /// The same for a session in the table.
+    pub(super) fn with_talk(
+        &mut self,
+        socket: SocketId,
+        call: impl FnOnce(&mut dyn Session, &mut dyn Host),
+    ) {
+        let Some(connection) = self.connections.get_mut(socket) else { return };
+        let Some(mut talk) = connection.talk.take() else { return };
+        self.with_session(socket, &mut talk.session, call);
+        self.put_back(socket, talk);
+    }
+
+    fn put_back(&mut self, socket: SocketId, talk: Talk) {
+        if let Some(connection) = self.connections.get_mut(socket)
+            && matches!(connection.stage, Stage::Open)
+        {
+            connection.talk = Some(talk);
+        }
+    }
+
+    /// What a handle or handler wants of a client.
+    pub(super) fn on_ask(&mut self, socket: SocketId, ask: Ask) {
+        // An ask for a connection that is gone is dropped, and its settler says so.
+        self.with_talk(socket, |session, host| session.on_ask(ask, host));
+    }
+
+    pub(super) fn on_delivered(&mut self, socket: SocketId, tag: u32, frames: u64) {
+        let frames = u32::try_from(frames).unwrap_or(u32::MAX);
+        self.with_talk(socket, |session, host| session.on_delivered(Tag(tag), frames, host));
+    }
+
+    /// RFC 6455, 5.5.3: a pong with the ping's payload; of several that wait the newest is enough.
+    fn pong(&mut self, socket: SocketId, payload: &[u8]) {
+        self.stats.pings_in += 1;
+        let mut frame = [0; 127];
+        let head =
+            fulmar_proto::ws::head(true, false, fulmar_proto::ws::Opcode::Pong, payload.len());
+        let len = head.len() + payload.len();
+        frame[..head.len()].copy_from_slice(&head);
+        frame[head.len()..len].copy_from_slice(payload);
+        // Refused only if the connection ends anyway.
+        let _ending = self.output.pong(socket, &frame[..len]);
+    }
+
+    /// Whether more of this connection's input may be handled now; if not, receiving stops.
+    fn may_go_on(&mut self, socket: SocketId) -> bool {
+        let Some(connection) = self.connections.get_mut(socket) else { return false };
+        if !matches!(connection.stage, Stage::Open) {
+            return false;
+        }
+        let endpoint = &self.node.endpoints[usize::from(connection.endpoint)];
+        let was_paused = connection.paused.any();
+        // Its own queue only: how far it lags in rooms is no reason not to hear it.
+        if self.output.queued(socket) > endpoint.pause_bytes {
+            connection.paused.output = true;
+            self.stuck.push(socket);
+        }
+        if let Some(lane) = self.lanes.get(connection.lane as usize) {
+            connection.paused.calls = lane.waiting() >= self.node.config.limits.calls_queued_max;
+        }
+        if connection.paused.any() && !was_paused {
+            self.stats.paused += 1;
+            self.commands.push((socket, Command::StopRecv));
+        }
+        !connection.paused.any()
+    }
+
+    /// Keeps input for later: what one read brought, at most.
+    fn stash(&mut self, socket: SocketId, rest: &[u8]) {
+        let Some(connection) = self.connections.get_mut(socket) else { return };
+        if matches!(connection.stage, Stage::Open) && !rest.is_empty() {
+            connection.stash.get_or_insert_default().extend_from_slice(rest);
+        }
+    }
+
+    /// Goes on with a connection for which a reason to pause has gone.
+    pub(super) fn resume(&mut self, socket: SocketId) {
+        let Some(connection) = self.connections.get_mut(socket) else { return };
+        if connection.paused.any() || !matches!(connection.stage, Stage::Open) {
+            return;
+        }
+        if let Some(mut stash) = connection.stash.take() {
+            self.on_bytes(socket, &mut stash);
+        }
+        let Some(connection) = self.connections.get_mut(socket) else { return };
+        if connection.paused.any() {
+            return; // again, within the stash; the command to stop was given or still holds
+        }
+        if matches!(connection.stage, Stage::Open) {
+            self.commands.push((socket, Command::StartRecv));
+            if self.connections.get(socket).is_some_and(|connection| connection.ended) {
+                self.lost(socket, fulmar_driver::CloseCause::Reset);
+            }
+        }
+    }
+
+    /// After the flush, and when the kernel took something: connections whose output was stuck.
+    pub(super) fn look_at_stuck(&mut self) {
+        for socket in std::mem::take(&mut self.stuck) {
+            let Some(connection) = self.connections.get_mut(socket) else { continue };
+            if !connection.paused.output && !connection.owes {
+                continue;
+            }
+            let endpoint = self.node.endpoints.get(usize::from(connection.endpoint));
+            let low = endpoint.map_or(0, |endpoint| endpoint.pause_bytes / 2);
+            if self.output.queued(socket) <= low {
+                connection.owes = false;
+                if std::mem::take(&mut connection.paused.output) {
+                    self.resume(socket);
+                }
+            }
+        }
+        self.pay_owed();
+        self.look_at_throttled();
+    }
+
+    /// A backlog that was over its limit has drained.
+    pub(super) fn on_drained(&mut self, socket: SocketId) {
+        self.stats.drained += 1;
+        self.run_hook(socket, Gate::Drain);
+    }
+
+    /// A room's home had no room for a publication: whoever made it waits.
+    pub(super) fn on_publication_refused(&mut self, socket: SocketId) {
+        self.stats.reasons.bump(Reason::DroppedMailbox);
+        let Some(connection) = self.connections.get_mut(socket) else { return };
+        if !std::mem::replace(&mut connection.paused.mailbox, true) {
+            self.throttled.push(socket);
+            self.commands.push((socket, Command::StopRecv));
+        }
+    }
+
+    fn look_at_throttled(&mut self) {
+        if self.throttled.is_empty() || self.node.posts.iter().any(|post| post.is_half_full()) {
+            return;
+        }
+        for socket in std::mem::take(&mut self.throttled) {
+            if let Some(connection) = self.connections.get_mut(socket) {
+                connection.paused.mailbox = false;
+                self.resume(socket);
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What happens when time has passed.
+
+use std::time::Duration;
+
+use fulmar_driver::SocketId;
+use fulmar_proto::ws::{Opcode, head};
+
+use super::connection::Stage;
+use super::deadlines::{Due, Silence};
+use super::{Command, Shard};
+use crate::clock::{TICK, Tick, Time};
+use crate::reason::Reason;
+
+impl Shard {
+    /// Phase 3.
+    pub(crate) fn on_tick(&mut self, now: Time) {
+        self.now = now.tick();
+        let mut fired = std::mem::take(&mut self.fired);
+        self.wheel.advance(self.now, &mut fired);
+        for index in fired.drain(..) {
+            if let Some(socket) = self.connections.id(index) {
+                self.look_at_deadlines(socket);
+                self.arm(socket);
+            }
+        }
+        self.fired = fired;
+    }
+
+    /// Puts the connection's next deadline into the wheel.
+    pub(super) fn arm(&mut self, socket: SocketId) {
+        let Some(connection) = self.connections.get(socket) else { return };
+        match connection.deadlines.next(self.now, self.silence(socket)) {
+            Some(due) => self.wheel.arm(socket.index, due),
+            None => self.wheel.disarm(socket.index),
+        }
+    }
+
+    pub(super) fn set_session_deadline(&mut self, socket: SocketId, after: Option<Duration>) {
+        let due = after.map(|after| self.now.after(after));
+        if let Some(connection) = self.connections.get_mut(socket) {
+            connection.deadlines.set_session(due);
+        }
+        self.arm(socket);
+    }
+
+    /// Gives the stage a deadline from now on.
+    pub(super) fn set_stage_deadline(&mut self, socket: SocketId, after: Duration) {
+        let due = self.now.after(after);
+        if let Some(connection) = self.connections.get_mut(socket) {
+            connection.deadlines.set_stage(Some(due));
+        }
+        self.arm(socket);
+    }
+
+    fn silence(&self, socket: SocketId) -> Option<Silence> {
+        let connection = self.connections.get(socket)?;
+        if !matches!(connection.stage, Stage::Open) {
+            return None;
+        }
+        let endpoint = self.node.endpoints.get(usize::from(connection.endpoint))?;
+        // A connection that we do not read cannot be blamed for its silence.
+        let idle = endpoint.idle.filter(|_| !connection.paused.any());
+        Some(Silence { idle: idle.map(ticks), ping: endpoint.ping_interval.map(ticks) })
+    }
+
+    fn look_at_deadlines(&mut self, socket: SocketId) {
+        let Some(connection) = self.connections.get_mut(socket) else { return };
+        let is_read = !connection.paused.any();
+        let is_request = matches!(connection.stage, Stage::Request(_));
+        let silence = self.silence(socket);
+        let Some(connection) = self.connections.get_mut(socket) else { return };
+        match connection.deadlines.due(self.now, silence) {
+            None => {}
+            Some(Due::Stage) if is_request => self.refuse(socket, Reason::HandshakeTimeout, None),
+            Some(Due::Stage) => {
+                self.stats.reasons.bump(Reason::CloseTimeout);
+                connection.deadlines.set_stage(None);
+                self.commands.push((socket, Command::Close));
+            }
+            Some(Due::Pong) if is_read => self.end(socket, Reason::PongTimeout),
+            // Its pong may be among what we did not read.
+            Some(Due::Pong) => connection.deadlines.received(self.now),
+            Some(Due::Idle) => self.end(socket, Reason::IdleTimeout),
+            Some(Due::Ping) => self.ping(socket),
+            Some(Due::Session) => {
+                connection.deadlines.set_session(None);
+                self.with_talk(socket, |session, host| session.on_deadline(host));
+            }
+        }
+    }
+
+    /// RFC 6455, 5.5.2.
+    fn ping(&mut self, socket: SocketId) {
+        let (pong, now) = (self.node.config.timeouts.pong, self.now);
+        let Some(connection) = self.connections.get_mut(socket) else { return };
+        match pong {
+            Some(pong) => connection.deadlines.set_pong(now.after(pong)),
+            // The next ping follows after the same silence.
+            None => connection.deadlines.received(now),
+        }
+        // Refused only if the connection ends anyway.
+        let _ending = self.output.control(socket, &head(true, false, Opcode::Ping, 0));
+    }
+}
+
+fn ticks(duration: Duration) -> u64 {
+    Tick::default().after(duration).0.max(duration.as_nanos() as u64 / TICK.as_nanos() as u64)
+}

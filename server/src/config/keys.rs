@@ -1,0 +1,259 @@
+//! Every key once: name, type, default, meaning. Reading, unknown-key suggestions,
+//! `fulmar configdoc`, `fulmar genconfig` and `docs/CONFIG.md` all follow from this table.
+
+/// One key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key {
+    /// The full name; `endpoint[].` stands before the keys of an `[[endpoint]]` table.
+    pub(crate) name: &'static str,
+    /// What may be typed.
+    pub(crate) kind: Kind,
+    /// What holds where nothing is typed.
+    pub(crate) fallback: Fallback,
+    /// One sentence.
+    pub(crate) doc: &'static str,
+    /// Whether a running server takes a new value at `SIGHUP`.
+    pub(crate) reloadable: bool,
+}
+
+/// The type of a key's value; ranges include both ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// An address and a port.
+    Address,
+    /// A whole number.
+    Number {
+        /// The least value.
+        least: u64,
+        /// The greatest value.
+        most: u64,
+    },
+    /// `true` or `false`.
+    Switch,
+    /// A duration with a unit.
+    Duration {
+        /// The least value in milliseconds.
+        least: u64,
+        /// Whether `"off"` (or `"0s"`) is accepted.
+        off: bool,
+    },
+    /// A size in bytes or with a unit.
+    Size {
+        /// The least value in bytes.
+        least: u64,
+        /// The greatest value in bytes.
+        most: u64,
+    },
+    /// One of a few words.
+    Choice(&'static [&'static str]),
+    /// A text.
+    Text,
+    /// A list of texts.
+    TextList,
+}
+
+/// The longest duration any key takes, in milliseconds: a day.
+pub(crate) const DURATION_MOST: u64 = 24 * 3_600_000;
+
+/// What holds where nothing is typed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fallback {
+    /// This value, in TOML.
+    Value(&'static str),
+    /// The number of cores.
+    Cores,
+    /// True exactly where no endpoint is configured.
+    WithoutEndpoints,
+    /// The server-wide key of this name.
+    Inherited(&'static str),
+    /// Nothing: the key must be typed.
+    Required,
+}
+
+use Fallback::{Cores, Inherited, Required, Value, WithoutEndpoints};
+use Kind::{Address, Choice, Duration, Number, Size, Switch, Text, TextList};
+
+const fn key(name: &'static str, kind: Kind, fallback: Fallback, doc: &'static str) -> Key {
+    Key { name, kind, fallback, doc, reloadable: false }
+}
+
+const fn number(least: u64, most: u64) -> Kind {
+    Number { least, most }
+}
+
+const MEBI: u64 = 1 << 20;
+const POLICIES: &[&str] = &["drop_newest", "skip", "close"];
+const BUFFER: Kind = Size { least: 4096, most: 1 << 30 };
+const MESSAGE: Kind = Size { least: 1, most: 1 << 30 };
+const OR_OFF: Kind = Duration { least: 10, off: true };
+const AT_LEAST_A_BIT: Kind = Duration { least: 10, off: false };
+
+/// All keys, in the order of the documentation.
+#[rustfmt::skip] // One key, one paragraph: a table that is read as one.
+pub(crate) const KEYS: &[Key] = &[
+    key("listen", Address, Value("\"127.0.0.1:9000\""),
+        "The address and port to accept connections on; port 0 takes a free one."),
+    key("shards", number(1, 1024), Cores,
+        "The number of event loops, each on a thread of its own."),
+    key("workers", number(1, 1024), Cores,
+        "The number of threads that run handlers which may block."),
+    key("pin", Switch, Value("true"),
+        "Pins each shard to a core where there is one core per shard."),
+    key("demo", Switch, WithoutEndpoints,
+        "Serves the demo page at `/`, which uses the endpoints `/echo` and `/rooms/:room`."),
+    key("log", Choice(&["auto", "text", "json"]), Value("\"auto\""),
+        "The form of log lines on standard error; `auto` is text on a terminal and JSON \
+         elsewhere."),
+    key("log_level", Choice(&["error", "warn", "info", "debug", "trace"]), Value("\"info\""),
+        "The least important lines that are still logged."),
+
+    key("limits.connections_max", number(1, 16 * MEBI), Value("100000"),
+        "The most connections at once; further ones are refused with status 503."),
+    key("limits.connections_per_address_max", number(0, 16 * MEBI), Value("0"),
+        "The most connections at once from one client address; 0 means no limit."),
+    key("limits.connections_pending_max", number(1, 16 * MEBI), Value("16384"),
+        "The most connections at once whose handshake is not finished."),
+    key("limits.head_bytes_max", Size { least: 512, most: MEBI }, Value("\"8KiB\""),
+        "The longest request head; longer ones are answered with status 431."),
+    key("limits.headers_max", number(8, 1024), Value("64"),
+        "The most header fields in a request; more are answered with status 431."),
+    key("limits.message_bytes_max", MESSAGE, Value("\"1MiB\""),
+        "The longest message a client may send, after decompression; longer ones close the \
+         connection with code 1009."),
+    key("limits.fragments_max", number(1, 16 * MEBI), Value("1048576"),
+        "The most frames one message may be split into."),
+    key("limits.rooms_per_connection_max", number(0, MEBI), Value("1024"),
+        "The most rooms one connection may be in at once."),
+    key("limits.calls_in_flight_max", number(1, 65_536), Value("32"),
+        "The most handler calls of one connection that run at once."),
+    key("limits.calls_queued_max", number(0, MEBI), Value("128"),
+        "The most handler calls of one connection that wait for their turn; further ones are \
+         refused."),
+    key("limits.mailbox_max", number(16, 16 * MEBI), Value("65536"),
+        "The most messages that wait between two shards."),
+
+    key("timeouts.handshake", AT_LEAST_A_BIT, Value("\"10s\""),
+        "How long a client may take for its whole request head."),
+    key("timeouts.idle", OR_OFF, Value("\"2m\""),
+        "Closes a connection that has sent nothing for this long; pongs count as something."),
+    key("timeouts.ping_interval", OR_OFF, Value("\"25s\""),
+        "Sends a ping to a connection that has been silent for this long."),
+    key("timeouts.pong", OR_OFF, Value("\"20s\""),
+        "Closes a connection that answers a ping with nothing for this long."),
+    key("timeouts.close", AT_LEAST_A_BIT, Value("\"5s\""),
+        "How long a client may take to answer a close before its socket is closed."),
+    key("timeouts.stop", Duration { least: 0, off: false }, Value("\"10s\""),
+        "The window of a graceful stop; connections that remain after it are cut."),
+
+    key("backpressure.bytes_max", BUFFER, Value("\"1MiB\""),
+        "The most bytes that wait for one slow client before the policy applies."),
+    key("backpressure.low_bytes", Size { least: 0, most: 1 << 30 }, Value("\"256KiB\""),
+        "A slow client counts as recovered once no more than this waits for it."),
+    key("backpressure.policy", Choice(POLICIES), Value("\"drop_newest\""),
+        "What happens to a slow client: `drop_newest` keeps what waits and drops new room \
+         messages, `skip` drops what waits and jumps to the newest, `close` closes with a reason."),
+
+    key("deflate.enabled", Switch, Value("false"),
+        "Offers compression of messages (RFC 7692); it costs memory and time per connection."),
+    key("deflate.min_bytes", Size { least: 0, most: 1 << 30 }, Value("512"),
+        "The shortest message that is compressed."),
+    key("deflate.context_takeover", Switch, Value("false"),
+        "Keeps the compression window between messages: smaller messages for more memory."),
+    key("deflate.window_bits", number(9, 15), Value("15"),
+        "The size of the compression window, as a power of two."),
+    key("deflate.level", number(1, 9), Value("1"),
+        "The effort of compression; 1 is the fastest, 9 the smallest."),
+
+    key("endpoint[].path", Text, Required,
+        "The path clients connect to; a segment `:name` matches any one segment."),
+    key("endpoint[].dialect", Choice(&["text"]), Value("\"text\""),
+        "The protocol spoken on top of WebSocket messages; `text` passes messages as they are."),
+    key("endpoint[].mode", Choice(&["echo", "room"]), Value("\"echo\""),
+        "What happens to a message: `echo` sends it back, `room` publishes it to a room."),
+    key("endpoint[].room", Text, Value("\"{room}\""),
+        "The room's name in mode `room`; `{name}` is the path segment `:name`, `{query.name}` a \
+         query parameter."),
+    key("endpoint[].role", Choice(&["both", "member", "publisher"]), Value("\"both\""),
+        "What a client is in mode `room`: a `member` only receives, a `publisher` only sends."),
+    key("endpoint[].echo_to_self", Switch, Value("false"),
+        "Whether a client in mode `room` also receives what it has sent."),
+    key("endpoint[].origins", TextList, Value("[]"),
+        "The origins that browsers may connect from, such as `https://example.com`; an empty list \
+         allows any."),
+    key("endpoint[].subprotocols", TextList, Value("[]"),
+        "The subprotocols (`Sec-WebSocket-Protocol`) that are accepted, best first."),
+    key("endpoint[].message_bytes_max", MESSAGE, Inherited("limits.message_bytes_max"),
+        "Overrides the limit for this endpoint."),
+    key("endpoint[].idle", OR_OFF, Inherited("timeouts.idle"),
+        "Overrides the timeout for this endpoint."),
+    key("endpoint[].ping_interval", OR_OFF, Inherited("timeouts.ping_interval"),
+        "Overrides the interval for this endpoint."),
+    key("endpoint[].backpressure.bytes_max", BUFFER, Inherited("backpressure.bytes_max"),
+        "Overrides the limit for this endpoint."),
+    key("endpoint[].backpressure.low_bytes", Size { least: 0, most: 1 << 30 },
+        Inherited("backpressure.low_bytes"),
+        "Overrides the mark for this endpoint."),
+    key("endpoint[].backpressure.policy", Choice(POLICIES), Inherited("backpressure.policy"),
+        "Overrides the policy for this endpoint."),
+];
+
+/// The most `[[endpoint]]` tables in one configuration.
+pub(crate) const ENDPOINTS_MAX: usize = 1024;
+
+/// The key of a full name.
+pub(crate) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// Whether a full name is that of a table which holds keys, such as `limits`.
+pub(crate) fn is_section(name: &str) -> bool {
+    let under = |key: &Key| {
+        let rest = key.name.strip_prefix(name);
+        rest.is_some_and(|rest| rest.starts_with('.') || rest.starts_with("[]"))
+    };
+    KEYS.iter().any(under)
+}
+
+impl Key {
+    /// The name of the environment variable, or none for a key of an endpoint.
+    pub(crate) fn variable(&self) -> Option<String> {
+        let name = self.name;
+        let single = !name.contains("[]");
+        single.then(|| format!("FULMAR_{}", name.replace('.', "__").to_uppercase()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_documented() {
+        let mut names: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), KEYS.len());
+        for key in KEYS {
+            assert!(key.doc.ends_with('.'), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn inherited_keys_exist() {
+        for key in KEYS {
+            if let Inherited(name) = key.fallback {
+                assert!(find(name).is_some(), "{}", key.name);
+            }
+        }
+    }
+
+    #[test]
+    fn knows_sections_and_variables() {
+        assert!(is_section("limits") && is_section("endpoint") && is_section("deflate"));
+        assert!(is_section("endpoint[].backpressure"));
+        assert!(!is_section("limit") && !is_section("listen"));
+        let variable = find("limits.connections_max").and_then(Key::variable);
+        assert_eq!(variable.as_deref(), Some("FULMAR_LIMITS__CONNECTIONS_MAX"));
+        assert!(find("endpoint[].path").unwrap().variable().is_none());
+    }
+}

@@ -1,0 +1,6 @@
+//! Bounded request bodies of any bytes.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| fulmar_proto::fuzzing::fuzz_body(data));
