@@ -52,6 +52,8 @@ mod reason;
 pub mod room;
 mod server;
 mod shard;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod stats;
 #[doc(hidden)]
 pub mod timer_wheel;

@@ -76,7 +76,7 @@ impl Pool {
     }
 
     /// Runs one job on this thread; `false` if there is none. For simulation.
-    #[cfg_attr(not(feature = "sim"), expect(dead_code, reason = "for simulation"))]
+    #[cfg(feature = "sim")]
     pub(crate) fn run_one(&self) -> bool {
         let job = self.receiver.try_recv().ok();
         job.is_some_and(|job| self.work(job))

@@ -161,7 +161,7 @@ fn library_config(configuration: &Configuration) -> Config {
             stop: timeouts.stop,
         },
         backpressure: backpressure(configuration.backpressure),
-        deflate: deflate.enabled.then(|| DeflateOptions {
+        deflate: deflate.enabled.then_some(DeflateOptions {
             client_context_takeover: deflate.context_takeover,
             server_context_takeover: deflate.context_takeover,
             window_bits: deflate.window_bits,

@@ -11,8 +11,8 @@ use crate::ws::close;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// The peer set a reserved bit that no negotiated extension defines, or RSV1 on a frame that may
-    /// not carry it (RFC 6455, 5.2; RFC 7692, 6).
+    /// The peer set a reserved bit that no negotiated extension defines, or RSV1 on a frame that
+    /// may not carry it (RFC 6455, 5.2; RFC 7692, 6).
     ReservedBits,
     /// The peer used an opcode nobody defined (RFC 6455, 5.2).
     ReservedOpcode,

@@ -1,5 +1,5 @@
-//! Fulmar's WebSocket half against tungstenite's: each reads what the other writes, and both take and
-//! refuse the same damaged streams.
+//! Fulmar's WebSocket half against tungstenite's: each reads what the other writes, and both take
+//! and refuse the same damaged streams.
 
 use std::io::{self, Read, Write};
 
@@ -208,9 +208,9 @@ fn both_servers_read_the_same_of_fragmented_streams() {
     }
 }
 
-/// Both must take the same messages and refuse the same faults, but for what is known to differ: we refuse
-/// earlier, where a fault shows before the frame is whole, and refuse lengths that are not minimal and close
-/// codes that may not travel.
+/// Both must take the same messages and refuse the same faults, but for what is known to differ: we
+/// refuse earlier, where a fault shows before the frame is whole, and refuse lengths that are not
+/// minimal and close codes that may not travel.
 fn compare(wire: &[u8], noise: &mut Noise, seed: u64) {
     let (ours, refusal) = decode_all(Role::Server, wire, noise);
     let mut socket = tungstenite_socket(protocol::Role::Server, wire.to_vec());

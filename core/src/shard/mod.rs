@@ -15,6 +15,8 @@
 //! | [`sealing`] | connections whose output is encrypted |
 //! | [`deadlines`], [`timers`] | time |
 
+#[cfg(feature = "sim")]
+mod audit;
 mod calling;
 mod calls;
 mod closing;

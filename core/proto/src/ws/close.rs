@@ -28,8 +28,8 @@ pub const TRY_AGAIN_LATER: u16 = 1013;
 /// Longest reason of a close, in bytes: a control frame's 125 less the code (RFC 6455, 5.5).
 pub const REASON_BYTES_MAX: usize = 123;
 
-/// Whether a code may be sent in a close frame: 1000 to 1003, 1007 to 1014 and 3000 to 4999. The others
-/// are unassigned, or reserved for reports that never travel (1005, 1006 and 1015).
+/// Whether a code may be sent in a close frame: 1000 to 1003, 1007 to 1014 and 3000 to 4999. The
+/// others are unassigned, or reserved for reports that never travel (1005, 1006 and 1015).
 #[must_use]
 pub const fn is_valid(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)

@@ -14,9 +14,11 @@ use super::message::{Incoming, MessageLimits, OpenFrame, Partial, admit};
 const SCRATCH_BYTES_KEPT: usize = 64 << 10;
 
 /// Reads the frames of one peer. While no frame and no message is half received it owns no memory
-/// beside itself, except for the window of a connection whose peer compresses with context takeover.
+/// beside itself, except for the window of a connection whose peer compresses with context
+/// takeover.
 ///
-/// After an error and after a close everything else the peer sends is swallowed (RFC 6455, 1.4 and 7.1.7).
+/// After an error and after a close everything else the peer sends is swallowed (RFC 6455, 1.4 and
+/// 7.1.7).
 #[derive(Debug)]
 pub struct Decoder {
     partial: Option<Box<Partial>>,
@@ -27,8 +29,8 @@ pub struct Decoder {
     finished: bool,
 }
 
-/// What the decoders of one thread share between two calls: an inflater for connections without context
-/// takeover, and room for messages that cannot be lent out of the received bytes.
+/// What the decoders of one thread share between two calls: an inflater for connections without
+/// context takeover, and room for messages that cannot be lent out of the received bytes.
 #[derive(Debug, Default)]
 pub struct Scratch {
     inflater: Option<Box<Inflater>>,
@@ -52,22 +54,23 @@ enum Payload<'b> {
 }
 
 impl Decoder {
-    /// A decoder for our side of a connection, and the compression that was negotiated, if any. Without
-    /// the crate's feature `deflate` compressed messages are refused whatever was negotiated.
+    /// A decoder for our side of a connection, and the compression that was negotiated, if any.
+    /// Without the crate's feature `deflate` compressed messages are refused whatever was
+    /// negotiated.
     #[must_use]
     pub fn new(role: Role, deflate: Option<Deflate>) -> Self {
         let deflate = deflate.filter(|_| cfg!(feature = "deflate"));
         Self { partial: None, window: None, deflate, role, finished: false }
     }
 
-    /// The next message or control frame; `None` when the input is used up. `input` is advanced past what
-    /// was read, and unmasked where it lies.
+    /// The next message or control frame; `None` when the input is used up. `input` is advanced
+    /// past what was read, and unmasked where it lies.
     ///
     /// Call it until it returns `None` or an error: bytes left in `input` are not remembered.
     ///
     /// # Errors
-    /// What the peer did wrong. The connection is to be closed with the error's code; the decoder is
-    /// finished and swallows all further input.
+    /// What the peer did wrong. The connection is to be closed with the error's code; the decoder
+    /// is finished and swallows all further input.
     #[inline]
     pub fn next<'s, 'b: 's>(
         &mut self,
@@ -88,8 +91,9 @@ impl Decoder {
         self.next_in_full(input, scratch, limits)
     }
 
-    /// The commonest frame by far is a whole masked message of at most 125 bytes with nothing before it.
-    /// It takes this shortcut; `None` leaves all other frames, and all faults, to the long way.
+    /// The commonest frame by far is a whole masked message of at most 125 bytes with nothing
+    /// before it. It takes this shortcut; `None` leaves all other frames, and all faults, to the
+    /// long way.
     #[inline]
     fn take_short<'b>(
         &self,
@@ -150,8 +154,8 @@ impl Decoder {
         self.partial.is_none()
     }
 
-    /// Heap memory held for what is half received, in bytes; at most about twice what came. A window kept
-    /// for compression is not counted.
+    /// Heap memory held for what is half received, in bytes; at most about twice what came. A
+    /// window kept for compression is not counted.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| partial.heap_bytes())

@@ -28,8 +28,8 @@ impl AsRef<[u8]> for Head {
     }
 }
 
-/// The head of an unmasked frame with `payload_len` bytes of payload (RFC 6455, 5.2). `rsv1` marks a
-/// compressed message and belongs on its first frame only (RFC 7692, 6).
+/// The head of an unmasked frame with `payload_len` bytes of payload (RFC 6455, 5.2). `rsv1` marks
+/// a compressed message and belongs on its first frame only (RFC 7692, 6).
 #[inline]
 #[must_use]
 pub fn head(fin: bool, rsv1: bool, opcode: Opcode, payload_len: usize) -> Head {
@@ -63,8 +63,8 @@ pub fn write_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// Appends a whole masked frame, as a client sends it (RFC 6455, 5.3). The mask has to be unpredictable
-/// where a script may choose the payload; a load generator may use any.
+/// Appends a whole masked frame, as a client sends it (RFC 6455, 5.3). The mask has to be
+/// unpredictable where a script may choose the payload; a load generator may use any.
 pub fn write_masked_frame(
     out: &mut Vec<u8>,
     fin: bool,
@@ -83,11 +83,11 @@ pub fn write_masked_frame(
     mask(&mut out[start..], mask_key);
 }
 
-/// Appends an unmasked close frame. The reason is cut to [`close::REASON_BYTES_MAX`] bytes between two
-/// characters.
+/// Appends an unmasked close frame. The reason is cut to [`close::REASON_BYTES_MAX`] bytes between
+/// two characters.
 ///
-/// A code that may not travel (see [`close::is_valid`]) is written as a close without a payload, which is
-/// what 1005 means and the best that can be said of the others.
+/// A code that may not travel (see [`close::is_valid`]) is written as a close without a payload,
+/// which is what 1005 means and the best that can be said of the others.
 pub fn write_close(out: &mut Vec<u8>, code: u16, reason: &str) {
     if !close::is_valid(code) {
         return write_frame(out, Opcode::Close, &[]);

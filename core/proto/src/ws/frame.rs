@@ -82,8 +82,8 @@ pub(super) struct FrameHead {
 }
 
 impl FrameHead {
-    /// Reads the head at the start of `bytes`, and how long it is; `None` while it is incomplete. What is
-    /// wrong already in an incomplete head is refused at once.
+    /// Reads the head at the start of `bytes`, and how long it is; `None` while it is incomplete.
+    /// What is wrong already in an incomplete head is refused at once.
     #[inline]
     pub(super) fn parse(
         bytes: &[u8],

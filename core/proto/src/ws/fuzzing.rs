@@ -1,5 +1,5 @@
-//! Properties of the decoder and of compression, as functions of arbitrary bytes: for a fuzzer, and for
-//! tests that feed them seeded noise. Each panics where its property does not hold.
+//! Properties of the decoder and of compression, as functions of arbitrary bytes: for a fuzzer, and
+//! for tests that feed them seeded noise. Each panics where its property does not hold.
 
 use super::deflate::{self, Compressor};
 use super::{Decoder, Deflate, DeflateOptions, Incoming, MessageLimits, Role, Scratch};
@@ -9,8 +9,8 @@ use crate::ProtocolError;
 const LIMITS: MessageLimits =
     MessageLimits { message_bytes_max: 4096, frame_bytes_max: 2048, fragments_max: 16 };
 
-/// Frames cut anywhere give the same messages and the same end as in one piece; no message is over the
-/// limit; nothing is held beyond twice the limit, nor after the end.
+/// Frames cut anywhere give the same messages and the same end as in one piece; no message is over
+/// the limit; nothing is held beyond twice the limit, nor after the end.
 ///
 /// The first byte chooses the role and the compression, the second the cuts; the rest is the input.
 pub fn fuzz_ws_decoder(data: &[u8]) {
@@ -26,8 +26,9 @@ pub fn fuzz_ws_decoder(data: &[u8]) {
     assert_eq!(whole, pieces);
 }
 
-/// Compressed messages inflate to what they were, with and without context takeover; noise never inflates
-/// beyond the limit; no header makes the negotiation panic, and what it agrees on is its own answer.
+/// Compressed messages inflate to what they were, with and without context takeover; noise never
+/// inflates beyond the limit; no header makes the negotiation panic, and what it agrees on is its
+/// own answer.
 pub fn fuzz_deflate(data: &[u8]) {
     for takeover in [false, true] {
         let parameters = Deflate {

@@ -1,4 +1,5 @@
-//! Messages: what a decoder delivers, how large they may be, and the pieces of one still on its way.
+//! Messages: what a decoder delivers, how large they may be, and the pieces of one still on its
+//! way.
 
 use crate::ProtocolError;
 
@@ -23,8 +24,8 @@ impl Default for MessageLimits {
 }
 
 impl MessageLimits {
-    /// Longest payload of a message as it travels. Compression makes noise a little longer: by five bytes
-    /// in every stored block, and more where the sender flushes often.
+    /// Longest payload of a message as it travels. Compression makes noise a little longer: by five
+    /// bytes in every stored block, and more where the sender flushes often.
     fn wire_bytes_max(&self, compressed: bool) -> usize {
         if compressed {
             self.message_bytes_max.saturating_add(self.message_bytes_max >> 6).saturating_add(1024)
@@ -133,8 +134,8 @@ impl Partial {
         self.frame.map(|frame| frame.missing)
     }
 
-    /// Takes the next bytes of the open frame, at most as many as it lacks, and unmasks them where they
-    /// lie. Hands back the frame once it is complete.
+    /// Takes the next bytes of the open frame, at most as many as it lacks, and unmasks them where
+    /// they lie. Hands back the frame once it is complete.
     pub(super) fn fill(&mut self, bytes: &mut [u8]) -> Result<Option<OpenFrame>, ProtocolError> {
         let Some(mut frame) = self.frame else { return Ok(None) };
         mask(bytes, frame.key);
@@ -194,8 +195,8 @@ impl Fragments {
         Ok(())
     }
 
-    /// Makes room by doubling, so that what is held is at most twice what came, whatever was announced;
-    /// and for no more than the message's last frame can fill.
+    /// Makes room by doubling, so that what is held is at most twice what came, whatever was
+    /// announced; and for no more than the message's last frame can fill.
     fn reserve(&mut self, frame: &OpenFrame, more: usize) {
         if self.bytes.capacity() - self.bytes.len() >= more {
             return;
@@ -216,8 +217,8 @@ impl Fragments {
     }
 }
 
-/// Checks a data frame against the message it would continue or begin, and against the limits, before a
-/// byte of its payload is kept. Its payload's length comes back.
+/// Checks a data frame against the message it would continue or begin, and against the limits,
+/// before a byte of its payload is kept. Its payload's length comes back.
 pub(super) fn admit(
     head: &FrameHead,
     begun: Option<&Fragments>,

@@ -1,8 +1,8 @@
 //! The WebSocket protocol (RFC 6455) with permessage-deflate (RFC 7692).
 //!
-//! Received bytes go through a [`Decoder`], one per connection, which unmasks them where they lie and
-//! lends each message back: a message that is wholly inside the received bytes is never copied. What
-//! many connections can share between two calls is in a [`Scratch`], one per thread.
+//! Received bytes go through a [`Decoder`], one per connection, which unmasks them where they lie
+//! and lends each message back: a message that is wholly inside the received bytes is never copied.
+//! What many connections can share between two calls is in a [`Scratch`], one per thread.
 //!
 //! ```
 //! use fulmar_proto::ws::{self, Decoder, Incoming, MessageLimits, Opcode, Role, Scratch};
@@ -23,8 +23,8 @@
 //! # Ok::<(), fulmar_proto::ProtocolError>(())
 //! ```
 //!
-//! Outgoing frames are a [`head`] and the payload as it is, so that one payload can be shared by all
-//! its receivers.
+//! Outgoing frames are a [`head`] and the payload as it is, so that one payload can be shared by
+//! all its receivers.
 
 pub mod close;
 mod decoder;

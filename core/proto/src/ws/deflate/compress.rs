@@ -8,17 +8,17 @@ use flate2::{Compress, Compression, FlushCompress};
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
 /// Compresses messages. One that forgets between messages can serve any number of connections, and
-/// what it makes of a message suits all whose negotiated window is at least as large; one that keeps its
-/// window belongs to one connection. It takes some 270 KiB.
+/// what it makes of a message suits all whose negotiated window is at least as large; one that
+/// keeps its window belongs to one connection. It takes some 270 KiB.
 pub struct Compressor {
     stream: Compress,
     keeps_window: bool,
 }
 
 impl Compressor {
-    /// A compressor with a window of `2^window_bits` bytes and zlib's level 0 (none) to 9 (slow), that with
-    /// `context_takeover` keeps its window from message to message. Bits outside 9 to 15 and levels above 9
-    /// are taken as the nearest that is possible.
+    /// A compressor with a window of `2^window_bits` bytes and zlib's level 0 (none) to 9 (slow),
+    /// that with `context_takeover` keeps its window from message to message. Bits outside 9 to 15
+    /// and levels above 9 are taken as the nearest that is possible.
     #[must_use]
     pub fn new(window_bits: u8, level: u8, context_takeover: bool) -> Self {
         let level = Compression::new(u32::from(level.min(9)));
@@ -26,11 +26,12 @@ impl Compressor {
         Self { stream, keeps_window: context_takeover }
     }
 
-    /// Appends the compressed message, without the tail that does not travel. An empty message becomes one
-    /// byte of zero (RFC 7692, 7.2.3.6). What comes out can be a little longer than what went in.
+    /// Appends the compressed message, without the tail that does not travel. An empty message
+    /// becomes one byte of zero (RFC 7692, 7.2.3.6). What comes out can be a little longer than
+    /// what went in.
     ///
-    /// Returns `false` if it could not, which only a fault in the compressor can bring about. `out` is then
-    /// as it was, and the message can go as it is.
+    /// Returns `false` if it could not, which only a fault in the compressor can bring about. `out`
+    /// is then as it was, and the message can go as it is.
     pub fn compress(&mut self, payload: &[u8], out: &mut Vec<u8>) -> bool {
         if payload.is_empty() {
             out.push(0);
@@ -51,7 +52,8 @@ impl Compressor {
 
     fn flush_through(&mut self, mut rest: &[u8], out: &mut Vec<u8>) -> bool {
         loop {
-            // Enough for one call, whatever the data: noise grows by an eighth at the fastest level.
+            // Enough for one call, whatever the data: noise grows by an eighth at the fastest
+            // level.
             out.reserve(rest.len() + rest.len() / 8 + 64);
             let (before, length) = (self.stream.total_in(), out.len());
             if self.stream.compress_vec(rest, out, FlushCompress::Sync).is_err() {
@@ -71,7 +73,8 @@ impl Compressor {
 }
 
 impl Default for Compressor {
-    /// A shared compressor with the largest window at the fastest level, which forgets between messages.
+    /// A shared compressor with the largest window at the fastest level, which forgets between
+    /// messages.
     fn default() -> Self {
         Self::new(15, 1, false)
     }

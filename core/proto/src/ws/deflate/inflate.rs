@@ -8,19 +8,26 @@ use crate::ProtocolError;
 
 /// What the sender took off the end of the compressed message (RFC 7692, 7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+/// Most final blocks in one message. A sender makes one for every flush if it cannot flush
+/// otherwise. The stream begins anew after each, which makes these two bytes the dearest that a
+/// peer can send.
+const FINAL_BLOCKS_MAX: u32 = 1024;
 /// Room for the first bytes of a message.
 const FIRST_BYTES: usize = 4 << 10;
 
 /// Inflates the messages of one peer, or of many that keep no window, with a reset between them.
 pub(in crate::ws) struct Inflater {
     stream: Decompress,
+    /// Seen in the message that is being inflated.
+    final_blocks: u32,
 }
 
 impl Inflater {
     /// With a window of `2^window_bits` bytes, 8 to 15.
     pub(in crate::ws) fn new(window_bits: u8) -> Self {
         // The library takes no 8, and a larger window reads a smaller one's data.
-        Self { stream: Decompress::new_with_window_bits(false, window_bits.clamp(9, 15)) }
+        let stream = Decompress::new_with_window_bits(false, window_bits.clamp(9, 15));
+        Self { stream, final_blocks: 0 }
     }
 
     /// Forgets all earlier messages.
@@ -28,8 +35,8 @@ impl Inflater {
         self.stream.reset(false);
     }
 
-    /// Inflates one message into the start of `output`, which grows as bytes come out and never beyond
-    /// `bytes_max` + 1, and returns the message's length.
+    /// Inflates one message into the start of `output`, which grows as bytes come out and never
+    /// beyond `bytes_max` + 1, and returns the message's length.
     pub(in crate::ws) fn inflate(
         &mut self,
         payload: &[u8],
@@ -43,6 +50,7 @@ impl Inflater {
         // The bytes of the last message lie in the buffer; only their number is forgotten.
         let whole = output.capacity().min(bytes_max.saturating_add(1));
         output.resize(whole, 0);
+        self.final_blocks = 0;
         let filled = self.feed(payload, output, 0, bytes_max)?;
         self.feed(&TAIL, output, filled, bytes_max)
     }
@@ -74,6 +82,10 @@ impl Inflater {
             if status == Status::StreamEnd {
                 // A final block ends the stream, not the message (RFC 7692, 7.2.3.4).
                 self.stream.reset(false);
+                self.final_blocks += 1;
+                if self.final_blocks > FINAL_BLOCKS_MAX {
+                    return Err(ProtocolError::InvalidCompression);
+                }
             }
             if input.is_empty() && (filled < output.len() || status == Status::StreamEnd) {
                 return Ok(filled);
@@ -166,6 +178,8 @@ mod tests {
     #[test]
     fn garbage_and_endless_final_blocks_end() {
         assert_eq!(inflated(&[0xff; 50], 100), Err(ProtocolError::InvalidCompression));
-        assert_eq!(inflated(&[0x03, 0x00].repeat(5000), 100).unwrap(), b"");
+        assert_eq!(inflated(&[0x03, 0x00].repeat(1024), 100).unwrap(), b"");
+        let endless = [0x03, 0x00].repeat(1025);
+        assert_eq!(inflated(&endless, 100), Err(ProtocolError::InvalidCompression));
     }
 }

@@ -1,7 +1,7 @@
 //! permessage-deflate (RFC 7692): what is negotiated, and the [`Compressor`].
 //!
-//! Without the crate's feature `deflate` everything here still exists, but nothing is ever negotiated and
-//! a [`Compressor`] never compresses, so that callers need not ask which it is.
+//! Without the crate's feature `deflate` everything here still exists, but nothing is ever
+//! negotiated and a [`Compressor`] never compresses, so that callers need not ask which it is.
 
 #[cfg(feature = "deflate")]
 mod compress;
@@ -24,12 +24,13 @@ pub(in crate::ws) use without::Inflater;
 
 use super::frame::Role;
 
-/// The smallest window our compressor can use, in bits. The standard has an 8 as well, for which no zlib
-/// makes raw streams.
+/// The smallest window our compressor can use, in bits. The standard has an 8 as well, for which no
+/// zlib makes raw streams.
 const OWN_WINDOW_BITS_MIN: u8 = 9;
 const WINDOW_BITS_MAX: u8 = 15;
 
-/// What both sides agreed on (RFC 7692, 7.1). As a default: context takeover and the largest windows.
+/// What both sides agreed on (RFC 7692, 7.1). As a default: context takeover and the largest
+/// windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deflate {
     /// The server forgets between messages.
@@ -76,14 +77,14 @@ impl Deflate {
 /// What our side is ready to agree on, and when it compresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeflateOptions {
-    /// Whether the client may keep its window between messages, for up to 40 KiB a connection. `false`
-    /// unless told.
+    /// Whether the client may keep its window between messages, for up to 40 KiB a connection.
+    /// `false` unless told.
     pub client_context_takeover: bool,
     /// Whether the server may keep its window between messages: smaller messages for some 270 KiB a
     /// connection, and no sharing of compressed messages. `false` unless told.
     pub server_context_takeover: bool,
-    /// The largest window of either side, as a power of two: 9 to 15, other numbers being taken as the
-    /// nearest of these. 15 unless told.
+    /// The largest window of either side, as a power of two: 9 to 15, other numbers being taken as
+    /// the nearest of these. 15 unless told.
     pub window_bits: u8,
     /// zlib's level, 1 (fast) to 9 (small). 3 unless told.
     pub level: u8,

@@ -23,8 +23,8 @@ impl std::error::Error for NotAnAnswer {}
 /// Chooses, as a server, the first acceptable offer out of the values of `Sec-WebSocket-Extensions`
 /// (joined by commas), and what to answer in that header; `None` to go without compression.
 ///
-/// An offer with an unknown, repeated, ill-formed or out-of-range parameter is declined, and so is one that
-/// demands a server window of 8 bits, which our compressor cannot honour (RFC 7692, 7.1).
+/// An offer with an unknown, repeated, ill-formed or out-of-range parameter is declined, and so is
+/// one that demands a server window of 8 bits, which our compressor cannot honour (RFC 7692, 7.1).
 #[must_use]
 pub fn negotiate(offer: &str, options: &DeflateOptions) -> Option<(Deflate, String)> {
     if !cfg!(feature = "deflate") {

@@ -1,5 +1,5 @@
-//! What stands in for compression where the crate is built without its feature `deflate`. No connection
-//! negotiates it then, so nothing here is ever reached.
+//! What stands in for compression where the crate is built without its feature `deflate`. No
+//! connection negotiates it then, so nothing here is ever reached.
 
 use crate::ProtocolError;
 
