@@ -32,8 +32,8 @@ impl Tick {
     }
 }
 
-/// Where a reactor's time comes from.
-pub trait Clock: Clone + fmt::Debug + Send + 'static {
+/// Where time comes from.
+pub trait ReadClock: fmt::Debug + Send + 'static {
     /// Monotonic time.
     fn now(&self) -> Time;
     /// Wall clock, milliseconds since 1970.
@@ -58,7 +58,7 @@ impl Default for SystemClock {
     }
 }
 
-impl Clock for SystemClock {
+impl ReadClock for SystemClock {
     fn now(&self) -> Time {
         Time(self.0.elapsed())
     }
@@ -82,7 +82,7 @@ impl SimClock {
     }
 }
 
-impl Clock for SimClock {
+impl ReadClock for SimClock {
     fn now(&self) -> Time {
         Time(Duration::from_nanos(self.0.load(Ordering::SeqCst)))
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fulmar_driver::Driver;
 
-use crate::clock::{Clock, TICK, Tick, Time};
+use crate::clock::{ReadClock, TICK, Tick, Time};
 use crate::mailbox::Mailbox;
 use crate::shard::Shard;
 
@@ -23,7 +23,7 @@ pub(crate) struct Reactor<D, C> {
     has_mail: bool,
 }
 
-impl<D: Driver, C: Clock> Reactor<D, C> {
+impl<D: Driver, C: ReadClock> Reactor<D, C> {
     /// A loop that has not begun.
     pub(crate) fn new(driver: D, shard: Shard, mailbox: Mailbox, clock: C) -> Self {
         Self { driver, shard, mailbox, clock, has_mail: false }
@@ -45,9 +45,8 @@ impl<D: Driver, C: Clock> Reactor<D, C> {
     /// # Errors
     /// What makes the driver unusable.
     pub(crate) fn turn(&mut self) -> io::Result<()> {
-        let now = self.clock.now();
-        self.shard.begin_turn(now);
-        let timeout = self.timeout(now);
+        self.shard.begin_turn();
+        let timeout = self.timeout(self.clock.now());
         self.driver.poll(timeout, &mut self.shard)?; // 1 events: state, effects on own connection
         self.mailbox.awake();
         let shard = &mut self.shard;

@@ -11,7 +11,7 @@ use fulmar_driver::listener::listen;
 use fulmar_driver::{Driver, Wake};
 
 use crate::assembly::{Assembly, assemble};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::endpoint::Endpoint;
 use crate::entropy::SystemEntropy;
@@ -391,14 +391,12 @@ impl Seat {
         driver.listen(listener).map_err(failed)?;
         let waker = driver.waker();
         mailbox.post().wake_with(move || waker.wake());
-        let wall_clock = clock.clone();
         let shard = Shard::new(
             u32::try_from(self.index).unwrap_or(u32::MAX),
             self.node,
             mailbox.post().clone(),
             Box::<SystemEntropy>::default(),
-            Box::new(move || wall_clock.wall_milliseconds()),
-            clock.now(),
+            Box::new(clock.clone()),
         );
         // The starter waits for this.
         let _waiting = ready.send(());

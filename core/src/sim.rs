@@ -10,7 +10,7 @@ use std::time::Duration;
 use fulmar_driver::sim::{SimDriver, SimNetwork, SimOptions};
 
 use crate::assembly::{Assembly, assemble};
-use crate::clock::{Clock, SimClock};
+use crate::clock::SimClock;
 use crate::config::Config;
 use crate::endpoint::Endpoint;
 use crate::entropy::SeededEntropy;
@@ -53,14 +53,12 @@ impl World {
         for (index, mailbox) in (0..).zip(mailboxes) {
             let own = seed.wrapping_mul(31).wrapping_add(u64::from(index));
             let (driver, clients) = SimDriver::new(own, network);
-            let wall = clock.clone();
             let shard = Shard::new(
                 index,
                 node.clone(),
                 mailbox.post().clone(),
                 Box::new(SeededEntropy::new(own)),
-                Box::new(move || wall.wall_milliseconds()),
-                clock.now(),
+                Box::new(clock.clone()),
             );
             reactors.push(Reactor::new(driver, shard, mailbox, clock.clone()));
             networks.push(clients);

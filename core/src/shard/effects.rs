@@ -64,7 +64,7 @@ impl Host for SessionHost<'_> {
     }
 
     fn now(&self) -> u64 {
-        (self.shard.wall)()
+        self.shard.clock.wall_milliseconds()
     }
 
     fn random(&mut self, bytes: &mut [u8]) {

@@ -43,7 +43,7 @@ use self::compressing::Compressors;
 use self::connection::{Connection, Connections, Paused, Stage};
 use self::deadlines::Deadlines;
 use self::sealing::Sealing;
-use crate::clock::{Tick, Time};
+use crate::clock::{ReadClock, Tick};
 use crate::entropy::Entropy;
 use crate::mailbox::{Mail, Post};
 use crate::node::{Admitted, Node};
@@ -67,7 +67,9 @@ pub(crate) struct Shard {
     scratch: Option<Scratch>,
     compressors: Compressors,
     entropy: Box<dyn Entropy>,
-    wall: Box<dyn Fn() -> u64 + Send>,
+    clock: Box<dyn ReadClock>,
+    /// Whether the time was read since the poll began.
+    is_awake: bool,
     stats: Stats,
     now: Tick,
     notices: Vec<Notice>,
@@ -122,8 +124,7 @@ impl Shard {
         node: Arc<Node>,
         post: Post,
         mut entropy: Box<dyn Entropy>,
-        wall: Box<dyn Fn() -> u64 + Send>,
-        now: Time,
+        clock: Box<dyn ReadClock>,
     ) -> Self {
         let mut seeds = [[0; 8]; 4];
         seeds.iter_mut().for_each(|seed| entropy.fill(seed));
@@ -154,13 +155,14 @@ impl Shard {
             connections: Connections::default(),
             output,
             lanes: Lanes::new(),
-            wheel: TimerWheel::new(now.tick()),
+            wheel: TimerWheel::new(clock.now().tick()),
             commands: Vec::new(),
             scratch: Some(Scratch::default()),
             compressors: Compressors::new(entropy.hasher()),
-            wall,
+            is_awake: true,
             stats: Stats::default(),
-            now: now.tick(),
+            now: clock.now().tick(),
+            clock,
             notices: Vec::new(),
             fired: Vec::new(),
             stuck: Vec::new(),
@@ -176,9 +178,10 @@ impl Shard {
         }
     }
 
-    /// Notes the time of this turn.
-    pub(crate) fn begin_turn(&mut self, now: Time) {
-        self.now = now.tick();
+    /// A turn begins. The poll may sleep, so the time of its events is read when the first one
+    /// comes.
+    pub(crate) fn begin_turn(&mut self) {
+        self.is_awake = false;
         self.stats.turns += 1;
     }
 
@@ -351,6 +354,9 @@ impl Shard {
 
 impl EventHandler for Shard {
     fn on_event(&mut self, event: Event<'_>) {
+        if !std::mem::replace(&mut self.is_awake, true) {
+            self.now = self.clock.now().tick();
+        }
         match event {
             Event::Accepted { socket, peer } => self.on_accepted(socket, peer),
             Event::Received { socket, bytes } => self.on_received(socket, bytes),
