@@ -21,6 +21,7 @@ struct Shop {
 #[derive(Default)]
 struct Basket(Vec<String>);
 
+#[expect(clippy::needless_pass_by_value, reason = "handlers take their arguments by type")]
 fn order(
     shop: State<Shop>,
     peer: Connection,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fulmar_dialect::Dialect;
 use fulmar_proto::ws::MessageLimits;
+use fulmar_proto::ws::deflate::DeflateOptions;
 
 use crate::config::{Backpressure, Config, SlowPolicy};
 use crate::encoding::DialectEncoding;
@@ -34,7 +35,7 @@ pub(crate) fn assemble(
     entropy: impl Fn() -> Box<dyn Entropy> + Send + Sync + 'static,
 ) -> Result<Assembly, Error> {
     check(&config)?;
-    let mut table = Table::default();
+    let mut table = Table { deflate: config.deflate, ..Table::default() };
     let mut mounted = Vec::new();
     for endpoint in endpoints {
         mounted.push(table.mount(endpoint, &config)?);
@@ -89,6 +90,7 @@ fn check(config: &Config) -> Result<(), Error> {
 struct Table {
     encodings: Vec<Arc<dyn Encode>>,
     names: Vec<&'static str>,
+    deflate: Option<DeflateOptions>,
     profiles: Vec<Profile>,
 }
 
@@ -139,11 +141,21 @@ impl Table {
     fn encoding(&mut self, dialect: Arc<dyn Dialect>) -> (Arc<dyn Dialect>, Encoding) {
         let known = self.names.iter().position(|name| *name == dialect.name());
         let index = known.unwrap_or_else(|| {
-            self.names.push(dialect.name());
-            self.encodings.push(Arc::new(DialectEncoding::new(dialect.clone())));
+            self.add(&dialect, Arc::new(DialectEncoding::new(dialect.clone())));
+            if let Some(options) = &self.deflate {
+                // Its place is right behind the plain one; a join takes the one that fits its member.
+                let deflated = DialectEncoding::deflated(dialect.clone(), options);
+                self.add(&dialect, Arc::new(deflated));
+                return self.names.len() - 2;
+            }
             self.names.len() - 1
         });
         (dialect, Encoding(u8::try_from(index).unwrap_or(u8::MAX)))
+    }
+
+    fn add(&mut self, dialect: &Arc<dyn Dialect>, encoding: Arc<dyn Encode>) {
+        self.names.push(dialect.name());
+        self.encodings.push(encoding);
     }
 
     fn profile(&mut self, backpressure: Backpressure) -> Result<ProfileId, Error> {

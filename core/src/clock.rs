@@ -19,7 +19,8 @@ pub const TICK: Duration = Duration::from_millis(16);
 impl Time {
     /// The tick this moment lies in.
     pub fn tick(self) -> Tick {
-        Tick(self.0.as_nanos() as u64 / TICK.as_nanos() as u64)
+        let ticks = self.0.as_nanos() / TICK.as_nanos();
+        Tick(u64::try_from(ticks).unwrap_or(u64::MAX))
     }
 }
 

@@ -83,3 +83,13 @@ pub type Result<T, E = CallError> = std::result::Result<T, E>;
 
 /// Protocols to build on: the seam, whole.
 pub use fulmar_dialect as dialect;
+
+/// The pages of the documentation whose examples are tests.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../../docs/EMBEDDING.md")]
+    struct Embedding;
+}

@@ -1,7 +1,7 @@
 //! Why connections end, requests are refused and messages are dropped.
 //!
-//! Every such event has one static code, one counter ([`Stats::reasons`](crate::Stats)) and, where a
-//! limit decided, the configuration key that governs it.
+//! Every such event has one static code, one counter ([`Stats::reasons`](crate::Stats)) and, where
+//! a limit decided, the configuration key that governs it.
 
 /// A table of reasons: variant, code, what the peer is told (WebSocket close code or HTTP status;
 /// 0: nothing), configuration key.

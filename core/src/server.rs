@@ -164,21 +164,21 @@ impl Running {
     /// ends at most as long as `timeouts.stop`, then cuts what is left.
     pub fn stop(self) -> Stopped {
         let stopped = self.stopper.stop();
-        self.waiter.join();
+        self.waiter.join(stopped == Stopped::Drained);
         stopped
     }
 
     /// The same with 1012, which tells clients to come back: another server takes over.
     pub fn drain(self) -> Stopped {
         let stopped = self.stopper.drain();
-        self.waiter.join();
+        self.waiter.join(stopped == Stopped::Drained);
         stopped
     }
 
-    /// Cuts every connection at once.
+    /// Cuts every connection at once. Handlers that still run are not waited for.
     pub fn kill(self) {
         self.stopper.kill();
-        self.waiter.join();
+        self.waiter.join(false);
     }
 
     /// Waits until the server ends.
@@ -214,7 +214,7 @@ impl Stopper {
         self.node.posts.iter().filter_map(ask).collect()
     }
 
-    /// As [`Running::stop`], but returns when every shard has ended; threads may take a moment more.
+    /// As [`Running::stop`], but returns when every shard has ended; threads may take longer.
     pub fn stop(&self) -> Stopped {
         self.end(false)
     }
@@ -249,7 +249,7 @@ impl Waiter {
     /// Waits until the server ends.
     ///
     /// # Errors
-    /// If a shard was lost; the others are stopped then, because they would serve only some clients.
+    /// If a shard was lost; the others are stopped then: they would serve only some clients.
     pub fn wait(self) -> Result<(), Error> {
         let ended = self.ended.clone();
         ended.wait_for_error_or(self.shards.len());
@@ -257,17 +257,19 @@ impl Waiter {
         if error.is_some() {
             tell(&self.node, || Mail::Cut);
         }
-        self.join();
+        let has_failed = error.is_some();
+        self.join(!has_failed);
         error.map_or(Ok(()), Err)
     }
 
-    fn join(self) {
+    /// Joins the shards, and the workers if they are known to be idle: a handler may take any time.
+    fn join(self, with_workers: bool) {
         for shard in self.shards {
             // A shard that panicked has been reported.
             let _reported = shard.join();
         }
         self.workers.iter().for_each(|_| self.node.pool.submit(Job::End));
-        for worker in self.workers {
+        for worker in self.workers.into_iter().filter(|_| with_workers) {
             // Workers contain the panics of what they run.
             let _contained = worker.join();
         }
@@ -278,7 +280,7 @@ impl Ended {
     fn add(&self, result: Result<(), Error>) {
         let mut state = self.locked();
         state.0 += 1;
-        state.1 = state.1.take().or(result.err());
+        state.1 = state.1.take().or_else(|| result.err());
         drop(state);
         self.changed.notify_all();
     }

@@ -3,6 +3,10 @@
 //! Four levels of 64 slots, a tick of 16 ms: 74 hours; what lies further is looked at again then.
 //! Arming, disarming and firing are O(1), an idle timer costs 16 bytes, and a turn costs nothing
 //! for timers that are not due: the next due slot is found by four bit scans.
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "levels and slots are below 256; deadlines are the low halves of ticks"
+)]
 
 use crate::clock::Tick;
 

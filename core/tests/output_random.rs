@@ -85,7 +85,10 @@ fn client_step(world: &mut World, crowd: bool) {
         }
         41..=72 => publish_step(world, shard, peer),
         73..=80 if !paused => world.reply(peer),
-        81..=86 => world.ping(peer),
+        81..=86 => {
+            let burst = if world.rng.percent(15) { world.rng.below(40) } else { 1 };
+            (0..burst).for_each(|_| world.ping(peer));
+        }
         87..=91 => {
             let len = world.rng.below(100) as usize;
             world.data(peer, len);

@@ -168,14 +168,21 @@ fn settle(seed: u64, world: &mut World, clients: &mut [Client], ends: u64) {
         let worked = world.run_job();
         clients.iter_mut().for_each(|client| client.read(world, usize::MAX));
         let after: usize = clients.iter().map(|client| client.progress()).sum();
+        let at_rest = (0..world.shards()).all(|shard| world.network(shard).is_quiet());
         quiet = if before == after && !worked { quiet + 1 } else { 0 };
-        if quiet < 120 {
+        // A message may take a poll for each of its bytes, and nobody sees it meanwhile.
+        if quiet < 120 || !at_rest && quiet < 3000 {
             continue;
         }
         quiet = 0;
         phase += 1;
         match phase {
-            1 if ends == 1 => clients.iter_mut().for_each(|client| client.leave(world)),
+            1 if ends == 1 => {
+                for client in clients.iter_mut() {
+                    client.stayed = client.is_open && !client.is_over;
+                    client.leave(world);
+                }
+            }
             // Whoever does not go by itself is cut when its time is over.
             1..4 => world.advance(Duration::from_secs(700)),
             _ => {

@@ -44,14 +44,13 @@ const TOP_LEVEL: [&str; 15] = [
 ];
 
 /// Which crates of ours a crate may depend on, besides in its tests.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 6] = [
     ("core/proto", &[]),
     ("core/driver", &[]),
     ("core/dialect", &["fulmar-proto"]),
     ("core", &["fulmar-dialect", "fulmar-proto", "fulmar-driver"]),
     ("server", &["fulmar"]),
     ("bench", &["fulmar-proto", "fulmar-driver"]),
-    ("tests", &[]),
 ];
 
 /// Abbreviations that stand for a word of ours. `cfg` is the attribute's own name.

@@ -1,8 +1,8 @@
 //! The seam between the server's logic and the kernel: commands in, completions out.
 //!
 //! A [`Driver`] owns every socket of one shard and all operations in flight on them. It speaks
-//! *completion*, not readiness: epoll is fitted to it with one bit per direction, io_uring as it is,
-//! and a seeded simulation with nothing at all. No type of the operating system appears in the
+//! *completion*, not readiness: epoll is fitted to it with one bit per direction, io_uring as it
+//! is, and a seeded simulation with nothing at all. No type of the operating system appears in the
 //! trait.
 //!
 //! | module | what |

@@ -1,4 +1,4 @@
-//! Listening sockets: every shard binds its own on the same port, and the kernel spreads connections.
+//! Listening sockets: every shard binds its own on the same port, the kernel spreads connections.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -13,7 +13,8 @@ pub struct ListenOptions {
     pub backlog: u32,
     /// Whether several listeners share the port (`SO_REUSEPORT`). Default true.
     pub reuse_port: bool,
-    /// Whether small writes leave at once (`TCP_NODELAY`); accepted sockets inherit it. Default true.
+    /// Whether small writes leave at once (`TCP_NODELAY`); accepted sockets inherit it. Default
+    /// true.
     pub nodelay: bool,
     /// Bytes of the kernel's send buffer per socket; `None` leaves the system's own tuning.
     pub send_buffer_bytes: Option<usize>,

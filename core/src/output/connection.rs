@@ -76,6 +76,10 @@ pub struct Connection {
     pub active: Option<Box<Active>>,
 }
 
+/// Unsent pongs of one connection: a connection that floods us with pings and reads nothing costs
+/// 2 KiB.
+const PONGS_MAX: u8 = 16;
+
 // An idle connection in one room. A million of them is what this is about.
 const _: () = assert!(size_of::<Option<Connection>>() == 64);
 
@@ -96,16 +100,20 @@ pub struct Active {
     pub reserved: Option<Box<Reserved>>,
     /// The newest pong in `control`.
     pong: Option<Range<u32>>,
+    /// How many pongs are in `control`, at most [`PONGS_MAX`].
+    pongs: u8,
     rest: Option<Piece>,
 }
 
 impl Active {
-    /// Replaces an unsent pong by `frame`, or queues it; says whether it replaced one. A client
-    /// that floods us with pings is owed the newest answer only (RFC 6455 section 5.5.3).
+    /// Queues a pong, or replaces the newest unsent one if [`PONGS_MAX`] wait already; says whether
+    /// it replaced one. A client that floods us with pings is owed the newest answer only (RFC 6455
+    /// section 5.5.3), but one that sends a few may well count the answers.
     pub fn pong(&mut self, frame: &[u8]) -> bool {
-        let old = self.pong.take();
-        if let Some(old) = &old {
-            self.control.drain(old.start as usize..old.end as usize);
+        let old = self.pong.take().filter(|_| self.pongs == PONGS_MAX);
+        match &old {
+            Some(old) => drop(self.control.drain(old.start as usize..old.end as usize)),
+            None => self.pongs += 1,
         }
         let start = narrow(self.control.len());
         self.control.extend_from_slice(frame);
@@ -127,6 +135,7 @@ impl Active {
         self.replies.clear();
         self.reserved = None;
         self.pong = None;
+        self.pongs = 0;
     }
 
     /// Whether the reply lane is all there is to send.
@@ -144,6 +153,7 @@ impl Active {
             out.push_piece(rest, copy_bytes_max);
         }
         self.pong = None;
+        self.pongs = 0;
         out.push_buffer(std::mem::take(&mut self.control), pool);
         out.push_buffer(std::mem::take(&mut self.replies), pool);
         let Some(reserved) = &mut self.reserved else {
@@ -359,17 +369,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unsent_pong_is_replaced_by_the_newest_one() {
+    fn of_too_many_unsent_pongs_the_newest_is_replaced() {
         let mut active = Active::default();
         active.control.extend_from_slice(b"<");
-        assert!(!active.pong(b"one"));
+        (0..PONGS_MAX).for_each(|number| assert!(!active.pong(&[b'a' + number])));
         active.control.extend_from_slice(b">");
         assert!(active.pong(b"second"));
         assert!(active.pong(b"3"));
-        assert_eq!(active.control, b"<>3");
+        assert_eq!(active.control, b"<abcdefghijklmno>3");
         let (mut out, mut pool) = (Outgoing::default(), Pool::default());
         active.take_lanes(&mut out, 0, &mut pool);
-        assert!(!active.pong(b"four"), "the one before has left");
+        assert!(!active.pong(b"four"), "those before have left");
         assert_eq!(active.control, b"four");
     }
 

@@ -41,6 +41,13 @@ pub trait Encode: Send + Sync {
     /// Appends the dialect's words for a publication: one WebSocket message, without its frame.
     fn encode(&self, publication: &Publication, position: Position, out: &mut Vec<u8>) -> Encoded;
 
+    /// Replaces what lies from `start` on, one message, by its compressed form (RFC 7692), if the
+    /// members of this encoding can take that and it is worth it; says whether it did. Only asked
+    /// for whole frames. Nothing may refer to an earlier message.
+    fn compress(&self, _out: &mut Vec<u8>, _start: usize) -> bool {
+        false
+    }
+
     /// Appends the dialect's words for a gap and says whether they are binary. `None`, with nothing
     /// appended, if it has none: the member is told nothing on the wire, counters tell.
     fn gap(&self, gap: &Gap<'_>, out: &mut Vec<u8>) -> Option<bool>;
@@ -126,7 +133,8 @@ impl Encodings {
             out.copy_within(begin..end, start);
             out.truncate(start + end - begin);
         }
-        complete(form, is_binary, start, out)
+        let is_compressed = form == Form::Frame && encode.compress(out, start);
+        complete(form, is_binary, is_compressed, start, out)
     }
 
     /// The same for a gap; nothing at all if the dialect has no words for it.
@@ -139,7 +147,7 @@ impl Encodings {
             out.clear();
             return 0;
         };
-        complete(form, is_binary, start, out)
+        complete(form, is_binary, false, start, out)
     }
 
     /// Appends the bare words of a gap to `out`; says whether they are binary.
@@ -156,10 +164,19 @@ fn reserve(form: Form, out: &mut Vec<u8>) -> usize {
 }
 
 /// Fills that room, from its end; returns where it begins.
-fn complete(form: Form, is_binary: bool, start: usize, out: &mut [u8]) -> usize {
+fn complete(
+    form: Form,
+    is_binary: bool,
+    is_compressed: bool,
+    start: usize,
+    out: &mut [u8],
+) -> usize {
     let body_len = out.len() - start;
     let (head, count) = match form {
-        Form::Frame => wire::head_bytes(wire::data_opcode(is_binary), body_len),
+        Form::Frame => {
+            let rsv1 = u8::from(is_compressed) * wire::RSV1;
+            wire::head_bytes(rsv1 | wire::data_opcode(is_binary), body_len)
+        }
         Form::Body(_) => ([u8::from(is_binary) * BODY_BINARY; wire::HEAD_BYTES_MAX], 1),
     };
     let at = start - count;

@@ -4,6 +4,8 @@ use fulmar_driver::{Piece, SendBatch};
 
 use super::pool::Pool;
 
+/// Bit of a compressed message's first frame (RFC 7692 section 6).
+pub const RSV1: u8 = 0x40;
 /// Text, RFC 6455 section 11.8.
 pub const TEXT: u8 = 0x1;
 /// Binary.

@@ -93,14 +93,27 @@ impl Shard {
         self.wait_for_end(socket);
     }
 
+    /// The last bytes have been handed to the kernel: our FIN, then the peer's is awaited, if it has
+    /// not come already.
+    pub(super) fn on_finished(&mut self, socket: SocketId) {
+        let has_ended = self.connections.get(socket).is_none_or(|connection| connection.ended);
+        let command = if has_ended { Command::Close } else { Command::Shutdown };
+        self.commands.push((socket, command));
+    }
+
     /// The peer's FIN.
     pub(super) fn on_ended(&mut self, socket: SocketId) {
         let Some(connection) = self.connections.get_mut(socket) else { return };
         connection.ended = true;
-        if matches!(connection.stage, Stage::Open) && connection.paused.any() {
-            return; // what it sent before comes first
+        match connection.stage {
+            // What it sent before comes first.
+            Stage::Open if connection.paused.any() => {}
+            // Our last words are on their way: `on_finished` goes on, or the deadline.
+            Stage::Closing if self.output.queued(socket) > 0 => {}
+            Stage::Request(_) | Stage::Open | Stage::Closing => {
+                self.lost(socket, CloseCause::Reset);
+            }
         }
-        self.lost(socket, CloseCause::Reset);
     }
 
     /// The peer is gone, with or without the driver's word that the socket is.
@@ -125,7 +138,7 @@ impl Shard {
         if self.stopping.is_some() {
             return;
         }
-        self.stopping = Some(Stopping { restarting });
+        self.stopping = Some(Stopping { restarting, is_cut: false });
         self.stop_listening = true;
         for socket in self.connections.ids() {
             match self.connections.get(socket).map(|connection| &connection.stage) {
@@ -139,14 +152,17 @@ impl Shard {
     /// Let go of what is left.
     pub(super) fn cut(&mut self) {
         self.stop(false);
+        if let Some(stopping) = &mut self.stopping {
+            stopping.is_cut = true;
+        }
         let ids = self.connections.ids();
         self.commands.extend(ids.into_iter().map(|socket| (socket, Command::Close)));
     }
 
     fn stop_reason(&self) -> Reason {
         match self.stopping {
-            Some(Stopping { restarting: true }) => Reason::Restarting,
-            Some(Stopping { restarting: false }) | None => Reason::Stopping,
+            Some(Stopping { restarting: true, .. }) => Reason::Restarting,
+            Some(Stopping { restarting: false, .. }) | None => Reason::Stopping,
         }
     }
 

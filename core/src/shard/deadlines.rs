@@ -2,6 +2,7 @@
 //!
 //! Receiving only notes the time. The wheel's entry is looked at when it fires and armed anew, so a
 //! busy connection costs no wheel operation.
+#![expect(clippy::cast_possible_truncation, reason = "marks are the low halves of ticks")]
 
 use crate::clock::Tick;
 
@@ -73,7 +74,7 @@ impl Deadlines {
 
     /// Sets or stops the deadline of the stage.
     pub(crate) fn set_stage(&mut self, due: Option<Tick>) {
-        self.stage = due.map_or(Mark::default(), Mark::at);
+        self.stage = due.map_or_else(Mark::default, Mark::at);
     }
 
     /// A ping was sent.
@@ -83,7 +84,7 @@ impl Deadlines {
 
     /// Sets or stops the session's timer.
     pub(crate) fn set_session(&mut self, due: Option<Tick>) {
-        self.session = due.map_or(Mark::default(), Mark::at);
+        self.session = due.map_or_else(Mark::default, Mark::at);
     }
 
     /// The most pressing thing that is due. `silence` is `None` where silence is no matter: before

@@ -9,7 +9,7 @@ use fulmar_proto::ws::{self, Opcode};
 
 use super::Shard;
 use crate::node::{connection_id, connection_number, payload_of};
-use crate::output::{self, BodyPart, JoinRequest, Publication, Refused};
+use crate::output::{self, BodyPart, Encoding, JoinRequest, Publication, Refused};
 use crate::reason::Reason;
 use crate::worker::Job;
 
@@ -48,7 +48,7 @@ impl Host for SessionHost<'_> {
             Effect::Identify { identity } => shard.identify(socket, identity),
             Effect::Join { room, tag, delivery } => {
                 if let Err((code, text)) = shard.join(socket, room, tag.0, delivery) {
-                    self.close.get_or_insert((code, text.into()));
+                    self.close.get_or_insert_with(|| (code, text.into()));
                 }
             }
             Effect::Leave { room, tag } => {
@@ -127,12 +127,18 @@ impl Shard {
     ) -> Result<(), (u16, &'static str)> {
         let Some(connection) = self.connections.get(socket) else { return Ok(()) };
         let endpoint = &self.node.endpoints[usize::from(connection.endpoint)];
+        // A compressed frame of the room's can be shared by whoever needs no context of its own.
+        let options = self.node.config.deflate.as_ref();
+        let takes_shared = connection.deflate.zip(options).is_some_and(|(deflate, options)| {
+            deflate.server_no_context_takeover
+                && deflate.server_max_window_bits >= options.window_bits
+        });
         let Some((_, encoding)) = endpoint.dialects.get(usize::from(connection.dialect)) else {
             return Ok(());
         };
         let request = JoinRequest {
             room,
-            encoding: *encoding,
+            encoding: Encoding(encoding.0 + u8::from(takes_shared)),
             delivery: match delivery {
                 Delivery::Shared => output::Delivery::Shared,
                 Delivery::Enveloped(Part::Whole) => output::Delivery::Enveloped(BodyPart::Whole),

@@ -97,6 +97,8 @@ pub(crate) struct Shard {
 struct Stopping {
     /// Another server takes over: 1012 instead of 1001.
     restarting: bool,
+    /// Handlers that still run are not waited for.
+    is_cut: bool,
 }
 
 /// A verb of the driver.
@@ -199,7 +201,8 @@ impl Shard {
 
     /// Whether a stop is complete.
     pub(crate) fn is_stopped(&self) -> bool {
-        self.stopping.is_some() && self.connections.len() == 0 && self.lanes.is_empty()
+        let Some(stopping) = self.stopping else { return false };
+        self.connections.len() == 0 && (stopping.is_cut || self.lanes.is_empty())
     }
 
     /// A letter.
@@ -279,7 +282,7 @@ impl Shard {
                 Notice::Drained(socket) => self.on_drained(socket),
                 Notice::Refused(socket) => self.on_publication_refused(socket),
                 Notice::SlowClosed(socket) => self.on_slow_closed(socket),
-                Notice::Finished(socket) => self.commands.push((socket, Command::Shutdown)),
+                Notice::Finished(socket) => self.on_finished(socket),
                 Notice::Joined { .. } => {} // no session of ours asks for positions
                 Notice::Delivered { socket, tag, frames } => {
                     self.on_delivered(socket, tag, frames);

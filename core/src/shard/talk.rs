@@ -113,7 +113,7 @@ impl Shard {
         self.with_talk(socket, |session, host| session.on_delivered(Tag(tag), frames, host));
     }
 
-    /// RFC 6455, 5.5.3: a pong with the ping's payload; of several that wait the newest is enough.
+    /// RFC 6455, 5.5.3: a pong with the ping's payload; of many that wait the newest is enough.
     fn pong(&mut self, socket: SocketId, payload: &[u8]) {
         self.stats.pings_in += 1;
         let mut frame = [0; 127];

@@ -8,7 +8,7 @@ use fulmar_proto::ws::{Opcode, head};
 use super::connection::Stage;
 use super::deadlines::{Due, Silence};
 use super::{Command, Shard};
-use crate::clock::{TICK, Tick, Time};
+use crate::clock::{Tick, Time};
 use crate::reason::Reason;
 
 impl Shard {
@@ -104,5 +104,5 @@ impl Shard {
 }
 
 fn ticks(duration: Duration) -> u64 {
-    Tick::default().after(duration).0.max(duration.as_nanos() as u64 / TICK.as_nanos() as u64)
+    Tick::default().after(duration).0
 }

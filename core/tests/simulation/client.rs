@@ -42,6 +42,8 @@ pub(crate) struct Client {
     pub(crate) close: Option<u16>,
     /// It said goodbye, broke off, or saw the end.
     pub(crate) is_over: bool,
+    /// It left when everything was at rest.
+    pub(crate) stayed: bool,
     /// It may have missed something: it broke off or was reset.
     pub(crate) broke_off: bool,
     inbox: VecDeque<u8>,
@@ -87,6 +89,7 @@ impl Client {
             got: Vec::new(),
             close: None,
             is_over: false,
+            stayed: false,
             broke_off: false,
             inbox: VecDeque::new(),
             moments: 0,
@@ -121,7 +124,7 @@ impl Client {
         }
     }
 
-    fn frame(&mut self, world: &World, opcode: Opcode, payload: &[u8]) {
+    fn frame(&self, world: &World, opcode: Opcode, payload: &[u8]) {
         let mut bytes = Vec::new();
         write_masked_frame(&mut bytes, true, false, opcode, payload, [1, 2, 3, 4]);
         world.network(self.shard).write(self.socket, &bytes);
@@ -142,7 +145,7 @@ impl Client {
     }
 
     /// Lets go of the socket, whatever is left.
-    pub(crate) fn abandon(&mut self, world: &World) {
+    pub(crate) fn abandon(&self, world: &World) {
         world.network(self.shard).reset(self.socket);
     }
 

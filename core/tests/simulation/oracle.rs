@@ -14,8 +14,8 @@ pub(crate) fn check_dialogue(client: &Client, is_tight: bool, by_stop: bool) -> 
     if !is_subsequence(&client.got, &expected) {
         return Err("answers out of order or twice".to_owned());
     }
-    // Answers of handlers that still run when the client says goodbye are not awaited; whoever reads
-    // so slowly that the close frame does not come in time is cut.
+    // Answers of handlers that still run when the client says goodbye are not awaited; whoever
+    // reads so slowly that the close frame does not come in time is cut.
     let is_cut = client.close.is_none();
     let may_miss =
         client.broke_off || by_stop || is_tight || is_cut || client.kind == Kind::Handler;
@@ -41,7 +41,7 @@ pub(crate) fn check_rooms(clients: &[Client], is_tight: bool, by_stop: bool) -> 
                     check_stretch(member, other)?;
                 }
             }
-            if !is_tight && !by_stop && !member.broke_off && member.close.is_none() {
+            if !is_tight && !by_stop && !member.broke_off && member.close.is_some() {
                 check_nothing_missed(member, &members)?;
             }
         }
@@ -81,20 +81,15 @@ fn check_stretch(one: &Client, other: &Client) -> Result<(), String> {
     Err(format!("clients {} and {} disagree on the order, or one missed", one.name, other.name))
 }
 
-/// Whoever was a member from before a message was sent to the end got it.
+/// A member that stayed until everything was at rest got whatever was sent after it saw its 101.
 fn check_nothing_missed(member: &Client, members: &[&Client]) -> Result<(), String> {
-    let Some(opened_at) = member.opened_at else { return Ok(()) };
+    let Some(opened_at) = member.opened_at.filter(|_| member.stayed) else { return Ok(()) };
     let got: HashSet<&String> = member.got.iter().collect();
-    // What the member itself said and heard back bounds what must have come before.
-    let Some(last) = member.sent.iter().rposition(|text| got.contains(text)) else { return Ok(()) };
-    for client in members {
-        for (text, at) in client.sent.iter().zip(&client.sent_at) {
-            let is_own = client.name == member.name;
-            let index = member.sent.iter().position(|own| own == text);
-            if is_own && *at > opened_at && index.is_some_and(|index| index <= last) {
-                if !got.contains(text) {
-                    return Err(format!("client {} missed {text}", member.name));
-                }
+    // A sender whose close was answered was heard to the end.
+    for sender in members.iter().filter(|sender| !sender.broke_off && sender.close.is_some()) {
+        for (text, at) in sender.sent.iter().zip(&sender.sent_at) {
+            if *at > opened_at && !got.contains(text) {
+                return Err(format!("client {} missed {text}", member.name));
             }
         }
     }

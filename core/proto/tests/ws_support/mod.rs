@@ -1,4 +1,5 @@
-//! What the tests of the WebSocket half share: seeded noise, owned messages, and a decoder fed in pieces.
+//! What the tests of the WebSocket half share: seeded noise, owned messages, a decoder fed in
+//! pieces.
 #![allow(dead_code, reason = "no test uses all of it")]
 
 use fulmar_proto::ProtocolError;

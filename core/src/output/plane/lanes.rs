@@ -73,8 +73,8 @@ impl Output {
         Ok(())
     }
 
-    /// Queues a pong. One that has not left yet is replaced (RFC 6455 section 5.5.3), so a flood of
-    /// pings costs nothing.
+    /// Queues a pong. With several that have not left yet the newest is replaced (RFC 6455 section
+    /// 5.5.3), so a flood of pings costs little.
     ///
     /// # Errors
     /// [`Refused::Gone`].
