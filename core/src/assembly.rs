@@ -123,7 +123,8 @@ impl Table {
             has_handlers: endpoint.has_handlers,
             limits: MessageLimits {
                 message_bytes_max,
-                frame_bytes_max: message_bytes_max,
+                // The message's limit bounds its frames, and knows that noise grows when deflated.
+                frame_bytes_max: usize::MAX,
                 fragments_max: config.limits.fragments_max,
             },
             profile: self.profile(backpressure)?,
@@ -143,7 +144,7 @@ impl Table {
         let index = known.unwrap_or_else(|| {
             self.add(&dialect, Arc::new(DialectEncoding::new(dialect.clone())));
             if let Some(options) = &self.deflate {
-                // Its place is right behind the plain one; a join takes the one that fits its member.
+                // Its place is right behind the plain one; a join takes the one that fits.
                 let deflated = DialectEncoding::deflated(dialect.clone(), options);
                 self.add(&dialect, Arc::new(deflated));
                 return self.names.len() - 2;

@@ -10,10 +10,12 @@
 //! use std::sync::atomic::{AtomicU64, Ordering};
 //!
 //! #[derive(Default)]
-//! struct Calls(AtomicU64);
+//! struct Calls {
+//!     made: AtomicU64,
+//! }
 //!
 //! fn shout(calls: State<Calls>, peer: Connection, Arg(text): Arg<String>) -> String {
-//!     let n = calls.0.fetch_add(1, Ordering::Relaxed);
+//!     let n = calls.made.fetch_add(1, Ordering::Relaxed);
 //!     format!("{n}: {} says {}", peer.ip(), text.to_uppercase())
 //! }
 //!

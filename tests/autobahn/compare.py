@@ -11,6 +11,7 @@ import json
 import sys
 
 COMPRESSION = ("12", "13")
+SHOWN_MAX = 40
 PASSED = ("OK", "INFORMATIONAL")
 SECTIONS = {
     "1": "framing",
@@ -75,7 +76,8 @@ def compare(mode, expected, found):
     ]
     summarize(found)
     if differences:
-        print("autobahn: differences\n" + "\n".join(differences), file=sys.stderr)
+        shown = "\n".join(differences[:SHOWN_MAX])
+        print(f"autobahn: {len(differences)} differences\n{shown}", file=sys.stderr)
         sys.exit(1)
     print(f"autobahn: {len(found)} cases as expected")
 

@@ -392,3 +392,23 @@ fn first_block(text: &str, fence: &str) -> Option<String> {
     let (_, block) = text.split_once(fence)?;
     Some(block.split_once("\n```")?.0.to_owned())
 }
+
+#[test]
+fn the_argument_for_unsafe_code_stands_right_above_it() {
+    let argued = "// SAFETY: the index was checked.\nlet a =\n    unsafe { b() };";
+    assert!(is_justified(argued, 3));
+    assert!(!is_justified("let a = 1;\nunsafe { b() };", 2));
+    assert!(!is_justified("// SAFETY: for another.\na();\nb();\nc();\nunsafe { d() };", 5));
+    assert!(!is_justified("// Fast.\nunsafe { b() };", 2));
+}
+
+#[test]
+fn links_and_dependencies_are_found_where_they_are() {
+    let text = "# A\n[b](c.md#d) [e](https://f.example) [g](#h)\n```\n[i](j.md)\n```\n";
+    assert_eq!(relative_links(&prose(text)), ["c.md"]);
+    let manifest = "[dependencies]\na = \"1\"\n[dev-dependencies]\nb = \"1\"\n\
+                    [target.'cfg(unix)'.dependencies]\nc = \"1\"";
+    let mut names = dependencies(&manifest.parse().unwrap());
+    names.sort();
+    assert_eq!(names, ["a", "c"]);
+}

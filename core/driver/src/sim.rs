@@ -1,8 +1,8 @@
 //! A network that is only a seed: splits, delays, short sends, stalls, resets, the same each time.
 //!
 //! [`SimDriver`] is the shard's side, [`SimNetwork`] the clients' side of the same sockets; both
-//! live on one thread. What a client does not read fills the socket's buffer, and then sends are short,
-//! offers are refused and batches stay in flight, as with a real socket.
+//! live on one thread. What a client does not read fills the socket's buffer, and then sends are
+//! short, offers are refused and batches stay in flight, as with a real socket.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

@@ -6,7 +6,8 @@
 //! - [`ProtocolError`]: why a WebSocket peer is turned away, and with which close code.
 //!
 //! The crate is pure: it opens no socket, starts no thread, reads no clock and rolls no dice.
-//! Whatever a peer sends, nothing here panics, blocks or takes memory beyond the limits it was given.
+//! Whatever a peer sends, nothing here panics, blocks or takes memory beyond the limits it was
+//! given.
 #![forbid(unsafe_code)]
 
 mod error;

@@ -269,6 +269,46 @@ mod tests {
         assert_eq!(lane.waiting(), 0);
     }
 
+    fn hook(gate: Gate) -> PendingCall {
+        PendingCall { caller: Caller::Hook(gate), ..call(0, Order::Strict, None) }
+    }
+
+    #[test]
+    fn nothing_starts_before_the_hook_for_the_beginning_is_over() {
+        let mut lane = lane();
+        lane.enqueue(hook(Gate::Connect));
+        lane.enqueue(call(1, Order::Free, None));
+        lane.enqueue(call(2, Order::Strict, Some(7)));
+        assert!(lane.start(8).is_some_and(|(call, ..)| call.caller == Caller::Hook(Gate::Connect)));
+        assert!(started(&mut lane).is_empty());
+        lane.finish(1);
+        assert_eq!(started(&mut lane), [1, 2]);
+    }
+
+    #[test]
+    fn the_hook_for_the_end_waits_for_calls_that_overlap() {
+        let mut lane = lane();
+        lane.enqueue(call(1, Order::Free, None));
+        lane.enqueue(call(2, Order::Strict, Some(7)));
+        assert_eq!(started(&mut lane), [1, 2]);
+        lane.close();
+        lane.enqueue(hook(Gate::Disconnect));
+        lane.finish(1);
+        assert!(lane.start(8).is_none());
+        lane.finish(2);
+        assert!(lane.start(8).is_some());
+    }
+
+    #[test]
+    fn a_handler_that_returns_a_future_after_the_end_is_over() {
+        let mut lane = lane();
+        lane.enqueue(call(1, Order::Strict, None));
+        assert_eq!(started(&mut lane), [1]);
+        lane.close();
+        lane.returned(1);
+        assert!(lane.is_empty(), "its future is dropped without a reply");
+    }
+
     #[test]
     fn the_hook_for_the_end_waits_for_what_runs() {
         let mut lane = lane();

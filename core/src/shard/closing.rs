@@ -93,8 +93,8 @@ impl Shard {
         self.wait_for_end(socket);
     }
 
-    /// The last bytes have been handed to the kernel: our FIN, then the peer's is awaited, if it has
-    /// not come already.
+    /// The last bytes have been handed to the kernel: our FIN, then the peer's is awaited, if it
+    /// has not come already.
     pub(super) fn on_finished(&mut self, socket: SocketId) {
         let has_ended = self.connections.get(socket).is_none_or(|connection| connection.ended);
         let command = if has_ended { Command::Close } else { Command::Shutdown };
