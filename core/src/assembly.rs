@@ -46,7 +46,7 @@ pub(crate) fn assemble(
     let encodings =
         Encodings::new(table.encodings).ok_or_else(|| refuse("more than 16 protocols"))?;
     let mailboxes: Vec<Mailbox> =
-        (0..config.shards).map(|_| mailbox(config.limits.mailbox_len_max)).collect();
+        (0..config.shards).map(|_| mailbox(config.limits.mailbox_max)).collect();
     let mut seed = [0; 8];
     entropy().fill(&mut seed);
     let node = Arc::new(Node {

@@ -30,7 +30,10 @@ impl AwakeFlag {
 
     /// The owner: says that it is awake.
     pub(crate) fn awake(&self) {
-        self.sleeping.store(false, Ordering::SeqCst);
+        // Whoever woke the owner has set it already.
+        if self.sleeping.load(Ordering::Relaxed) {
+            self.sleeping.store(false, Ordering::SeqCst);
+        }
     }
 
     /// A poster, after its mail is in the mailbox: whether it has to wake the owner. Of several
@@ -39,6 +42,11 @@ impl AwakeFlag {
     pub(crate) fn must_wake(&self) -> bool {
         fence(Ordering::SeqCst);
         // A load first: while the owner is awake, posters do not fight for the cache line.
-        self.sleeping.load(Ordering::SeqCst) && self.sleeping.swap(false, Ordering::SeqCst)
+        // Not a swap: who loses the race must not write, or its `false` might pass for a later one.
+        self.sleeping.load(Ordering::SeqCst)
+            && self
+                .sleeping
+                .compare_exchange(true, false, Ordering::SeqCst, Ordering::SeqCst)
+                .is_ok()
     }
 }

@@ -75,7 +75,7 @@ pub struct Limits {
     pub calls_queued_max: usize,
     /// Letters in a shard's mailbox beyond which deliveries and publications are refused and
     /// publishers are not read. Default 65,536.
-    pub mailbox_len_max: usize,
+    pub mailbox_max: usize,
     /// Bytes of recent messages a room keeps for members behind; one that falls further behind
     /// loses messages. At least twice `message_bytes_max`. Default 4 MiB.
     pub room_retain_bytes_max: usize,
@@ -95,7 +95,7 @@ impl Default for Limits {
             rooms_per_connection_max: 1024,
             calls_in_flight_max: 32,
             calls_queued_max: 128,
-            mailbox_len_max: 65_536,
+            mailbox_max: 65_536,
             room_retain_bytes_max: 4 << 20,
         }
     }

@@ -101,7 +101,7 @@ reasons! {
     /// Dropped: the newest message, for a connection over its limit.
     DroppedBacklog = "dropped_backlog", 0, "backpressure.bytes_max";
     /// Dropped: a publication that its room's home had no room for.
-    DroppedMailbox = "dropped_mailbox", 0, "limits.mailbox_len_max";
+    DroppedMailbox = "dropped_mailbox", 0, "limits.mailbox_max";
     /// Refused: a call beyond those that may wait.
     CallsMax = "calls_max", 503, "limits.calls_queued_max";
     /// Failed: a handler panicked.

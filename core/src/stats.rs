@@ -30,7 +30,10 @@ pub struct Stats {
     pub pings_in: u64,
     /// Calls started.
     pub calls: u64,
-    /// Calls running or waiting now.
+    /// Calls answered with an error by their handlers. Protocols without words for it, such as
+    /// `text`, tell their clients nothing.
+    pub calls_failed: u64,
+    /// Lanes of calls now: connections with handlers, and those gone whose calls still run.
     pub calls_now: u64,
     /// Times receiving from a connection was stopped because its calls were too many.
     pub paused: u64,
@@ -95,6 +98,7 @@ impl AddAssign for Stats {
         self.published += other.published;
         self.pings_in += other.pings_in;
         self.calls += other.calls;
+        self.calls_failed += other.calls_failed;
         self.calls_now += other.calls_now;
         self.paused += other.paused;
         self.accept_failures += other.accept_failures;

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use loom::sync::{Arc, Mutex, Notify};
+use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
 #[path = "../src/awake.rs"]
@@ -18,8 +18,28 @@ use awake::AwakeFlag;
 struct Mailbox {
     queue: Mutex<VecDeque<u32>>,
     flag: AwakeFlag,
-    /// Stands for the eventfd: a wake before the sleep makes the sleep return at once.
-    wake: Notify,
+    wake: Wake,
+}
+
+/// Stands for the eventfd: a wake before the sleep makes the sleep return at once.
+struct Wake {
+    is_set: Mutex<bool>,
+    set: Condvar,
+}
+
+impl Wake {
+    fn notify(&self) {
+        *self.is_set.lock().unwrap() = true;
+        self.set.notify_one();
+    }
+
+    fn wait(&self) {
+        let mut is_set = self.is_set.lock().unwrap();
+        while !*is_set {
+            is_set = self.set.wait(is_set).unwrap();
+        }
+        *is_set = false;
+    }
 }
 
 fn post(mailbox: &Mailbox, mail: u32) {
@@ -45,11 +65,14 @@ fn own(mailbox: &Mailbox, expected: usize) -> Vec<u32> {
 
 #[test]
 fn no_mail_is_left_with_an_owner_asleep() {
-    loom::model(|| {
+    let mut builder = loom::model::Builder::new();
+    // All orders with at most three preemptions: seconds instead of minutes.
+    builder.preemption_bound = Some(3);
+    builder.check(|| {
         let mailbox = Arc::new(Mailbox {
             queue: Mutex::new(VecDeque::new()),
             flag: AwakeFlag::new(),
-            wake: Notify::new(),
+            wake: Wake { is_set: Mutex::new(false), set: Condvar::new() },
         });
         let posters: Vec<_> = (0..2)
             .map(|n| {

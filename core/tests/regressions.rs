@@ -5,8 +5,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use fulmar::text::Text;
-use fulmar::{Config, DeflateOptions, Endpoint, Server};
+use fulmar::text::{RoomOptions, Text};
+use fulmar::{CallError, Config, Connection, DeflateOptions, Endpoint, Result, Server};
+use tungstenite::Message;
 
 const REQUEST: &[u8] = b"GET /echo HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
@@ -75,5 +76,41 @@ fn a_message_within_the_limit_may_be_longer_deflated() {
     client.read_exact(&mut head).unwrap();
     assert_eq!(head[0] & 0x0f, 2, "the echo, no close");
     drop(client);
+    server.stop();
+}
+
+/// A client was in its room, and what it said reached the others, while the hook that refused it
+/// was still running.
+#[test]
+fn a_client_that_is_refused_was_never_in_its_room() {
+    #[expect(clippy::needless_pass_by_value, reason = "handlers take their arguments by type")]
+    fn admit(peer: Connection) -> Result<()> {
+        match peer.query_parameter("name").as_deref() {
+            Some("good") => Ok(()),
+            _ => Err(CallError::with_code(403, "who are you")),
+        }
+    }
+    let room = Text::room(RoomOptions { echo_to_self: true, ..RoomOptions::default() });
+    let server = Server::new(())
+        .config(Config { shards: 1, workers: 1, ..Config::default() })
+        .mount(Endpoint::new("/r/:room").speaks(room).on_connect(admit))
+        .start("127.0.0.1:0")
+        .unwrap();
+    let address = server.local_addr();
+    let connect = |name| {
+        let (client, _) =
+            tungstenite::connect(format!("ws://{address}/r/tea?name={name}")).unwrap();
+        client
+    };
+    let mut good = connect("good");
+    good.send(Message::text("first")).unwrap();
+    assert_eq!(good.read().unwrap(), Message::text("first"));
+    let mut bad = connect("bad");
+    bad.send(Message::text("let me in")).unwrap();
+    let Message::Close(Some(frame)) = bad.read().unwrap() else { panic!("it heard something") };
+    assert_eq!((u16::from(frame.code), &*frame.reason), (1008, "who are you"));
+    good.send(Message::text("second")).unwrap();
+    assert_eq!(good.read().unwrap(), Message::text("second"), "nothing of the other came between");
+    drop((good, bad));
     server.stop();
 }

@@ -242,8 +242,7 @@ fn valid_close_codes_come_back_and_others_are_a_protocol_error() {
 
 #[test]
 fn a_reason_is_cut_to_123_bytes_between_two_characters() {
-    let closes =
-        |connection: Connection, Arg(reason): Arg<String>| connection.close(4000, &reason);
+    let closes = |connection: Connection, Arg(reason): Arg<String>| connection.close(4000, &reason);
     let endpoint = Endpoint::new("/").speaks(Text::default()).on_message(closes);
     let server = server::start(server::config(), vec![endpoint]);
     for (given, got) in [
@@ -267,7 +266,8 @@ fn a_handlers_close_code_that_may_not_travel_becomes_1000() {
     };
     let endpoint = Endpoint::new("/").speaks(Text::default()).on_message(closes);
     let server = server::start(server::config(), vec![endpoint]);
-    for (given, told) in [("0", 1000), ("1005", 1000), ("1006", 1000), ("65535", 1000), ("3333", 3333)]
+    for (given, told) in
+        [("0", 1000), ("1005", 1000), ("1006", 1000), ("65535", 1000), ("3333", 3333)]
     {
         let mut client = Client::open(server.local_addr(), "/");
         client.text(given);

@@ -1,5 +1,6 @@
 //! The handshake: what is not exactly a WebSocket's request gets the status that says why, and
 //! nobody may take for ever.
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 use std::time::Duration;
 
@@ -256,7 +257,8 @@ fn values_that_are_not_ascii_survive() {
     let endpoint = Endpoint::new("/echo").speaks(Text::echo()).on_connect(shows);
     let server = server::start(server::config(), vec![endpoint]);
     let mut client = Client::tcp(server.local_addr());
-    let mut bytes = request("/echo", "X-Name: caf\u{e9} \u{1f9a2}\r\nX-Latin: caf?\r\n").into_bytes();
+    let mut bytes =
+        request("/echo", "X-Name: caf\u{e9} \u{1f9a2}\r\nX-Latin: caf?\r\n").into_bytes();
     let mark = bytes.iter().rposition(|byte| *byte == b'?').unwrap();
     bytes[mark] = 0xe9;
     client.send(&bytes);

@@ -24,23 +24,26 @@ enum Seen {
     Torn(Next),
 }
 
-/// Talks until the server closes, then closes too.
+/// Says something, waits for it to come back, and so on, until the server closes.
 fn talk(mut client: Client, number: usize, busy: &AtomicUsize) -> Seen {
-    let text = frame(true, false, Opcode::Text, number.to_string().as_bytes());
+    let name = number.to_string();
+    let text = frame(true, false, Opcode::Text, name.as_bytes());
+    let mut answered = true;
     loop {
         // Fails at the earliest when the server has closed, which is read below.
-        if client.try_send(&text).is_ok() {
+        if std::mem::take(&mut answered) && client.try_send(&text).is_ok() {
             busy.fetch_add(1, Ordering::Relaxed);
         }
         match client.next(PATIENCE) {
             Next::Frame(frame) if frame.opcode == Opcode::Close.bits() => {
-                let code = frame.payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
+                let code =
+                    frame.payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
                 return match client.next(PATIENCE) {
                     Next::Fin => Seen::Close(code),
                     other => Seen::Torn(other),
                 };
             }
-            Next::Frame(_) => {}
+            Next::Frame(frame) => answered = frame.payload == name.as_bytes(),
             other => return Seen::Torn(other),
         }
     }
@@ -53,8 +56,11 @@ fn a_terminated_server_closes_200_busy_clients_and_exits_cleanly() {
         let busy = Arc::new(AtomicUsize::new(0));
         let clients: Vec<_> = (0..200)
             .map(|number| {
-                let target =
-                    if number % 2 == 0 { "/echo".into() } else { format!("/rooms/{}", number % 10) };
+                let target = if number % 2 == 0 {
+                    "/echo".into()
+                } else {
+                    format!("/rooms/{}", number % 10)
+                };
                 let (client, busy) = (Client::open(server.address(), &target), busy.clone());
                 std::thread::spawn(move || talk(client, number, &busy))
             })
@@ -147,7 +153,9 @@ fn a_hangup_stops_nothing() {
     let mut server = Binary::start(TWO, &[]);
     let mut client = Client::open(server.address(), "/echo");
     server.signal(Signal::HUP);
-    eventually("it is noted", || server.log().iter().any(|line| line.contains("configuration is valid")));
+    eventually("it is noted", || {
+        server.log().iter().any(|line| line.contains("configuration is valid"))
+    });
     client.text("still there");
     assert_eq!(client.expect_text(), "still there");
     assert!(server.wait(Duration::ZERO).is_none());

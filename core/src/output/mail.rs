@@ -40,6 +40,22 @@ pub enum PayloadBytes {
     Opaque(Arc<dyn Any + Send + Sync>),
 }
 
+impl PayloadBytes {
+    /// Bytes of what is said; 0 for what only the encodings understand.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Text(text) | Self::Json(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+            Self::Undefined | Self::Opaque(_) => 0,
+        }
+    }
+
+    /// Whether that is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// Something said to a room, before its home has numbered it.
 #[derive(Clone, Debug)]
 pub struct Publication {

@@ -202,12 +202,19 @@ impl Shard {
             self.stats.reasons.bump(Reason::HandlerPanicked);
             return OwnedReply::Error(CallError::with_code(500, "Internal error"));
         }
+        self.stats.calls_failed += u64::from(matches!(reply, OwnedReply::Error(_)));
         reply
     }
 
-    /// A refusal of the hook for new connections ends the connection; others have no say.
+    /// The hook for new connections admits the connection, or its refusal ends it; others have no
+    /// say.
     fn on_hook_reply(&mut self, socket: SocketId, gate: Gate, reply: &OwnedReply, closed: bool) {
-        if let (Gate::Connect, OwnedReply::Error(error), false) = (gate, reply, closed) {
+        if gate != Gate::Connect || closed {
+            return;
+        }
+        let Some(connection) = self.connections.get_mut(socket) else { return };
+        connection.paused.admission = false;
+        if let OwnedReply::Error(error) = reply {
             let text = error.message.to_string();
             self.with_talk(socket, |_, host| {
                 host.effect(fulmar_dialect::Effect::Close {
@@ -215,6 +222,9 @@ impl Shard {
                     reason: &text,
                 });
             });
+        } else {
+            self.with_talk(socket, |session, host| session.on_open(host));
+            self.resume(socket);
         }
     }
 

@@ -118,6 +118,7 @@ impl Lane {
 
     fn may_start(&self, call: &PendingCall) -> bool {
         self.running.iter().all(|running| match call.order {
+            _ if is_alone(running.caller) || is_alone(call.caller) => false,
             _ if running.order == Order::Free || running.object != call.object => true,
             Order::Free => true,
             Order::Start => running.returned,
@@ -135,8 +136,13 @@ impl Lane {
         self.running.iter().find(|running| running.caller == Caller::Session(call))
     }
 
-    /// The handler has returned; its call goes on without a thread.
+    /// The handler has returned; its call goes on without a thread. If the connection is gone it
+    /// does not go on: what it left was cancelled by [`close`](Self::close), and no reply follows.
     pub(crate) fn returned(&mut self, serial: u32) {
+        let is_sessions = |running: &Running| matches!(running.caller, Caller::Session(_));
+        if self.closed && self.running(serial).is_some_and(is_sessions) {
+            return self.finish(serial);
+        }
         if let Some(running) = self.running.iter_mut().find(|running| running.serial == serial) {
             running.returned = true;
         }
@@ -191,7 +197,17 @@ impl Lane {
 
 /// Whether `call` must wait for `earlier` to be over, which has not even started.
 fn must_wait(call: &PendingCall, earlier: &PendingCall) -> bool {
-    call.order != Order::Free && earlier.order != Order::Free && call.object == earlier.object
+    is_alone(call.caller)
+        || is_alone(earlier.caller)
+        || call.order != Order::Free
+            && earlier.order != Order::Free
+            && call.object == earlier.object
+}
+
+/// The hooks for the beginning and the end of a connection overlap with nothing, whatever order a
+/// call has: a client that is not admitted has called nothing, and the last hook is the last.
+fn is_alone(caller: Caller) -> bool {
+    matches!(caller, Caller::Hook(Gate::Connect | Gate::Disconnect))
 }
 
 #[cfg(test)]

@@ -92,11 +92,13 @@ pub(crate) struct Paused {
     pub(crate) output: bool,
     /// Its room's home is full.
     pub(crate) mailbox: bool,
+    /// The endpoint's hook for new connections has not answered.
+    pub(crate) admission: bool,
 }
 
 impl Paused {
     pub(crate) fn any(self) -> bool {
-        self.calls || self.output || self.mailbox
+        self.calls || self.output || self.mailbox || self.admission
     }
 }
 

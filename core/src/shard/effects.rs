@@ -13,6 +13,10 @@ use crate::output::{self, BodyPart, Encoding, JoinRequest, Publication, Refused}
 use crate::reason::Reason;
 use crate::worker::Job;
 
+/// Bytes that the publications of one turn may hold, about, before their publishers have to wait
+/// for the next turn: what is published is in memory until the turn ends.
+pub(super) const PUBLISHED_BYTES_MAX: usize = 4 << 20;
+
 /// The shard as a session sees it.
 pub(super) struct SessionHost<'a> {
     shard: &'a mut Shard,
@@ -82,17 +86,28 @@ impl Shard {
         if self.is_sealed(socket) {
             return self.send_sealed(socket, opcode == Opcode::Binary, payload);
         }
-        let compressed = self.compress(socket, payload);
-        let write = |out: &mut Vec<u8>| match &compressed {
-            Some(smaller) => {
+        let Self { output, compressors, connections, node, .. } = self;
+        let deflate = connections.get(socket).and_then(|connection| connection.deflate);
+        let options = node.config.deflate.as_ref();
+        let options = options.filter(|options| payload.len() >= options.min_bytes);
+        // Compressed once it is sure to be sent, not before: a window that is kept must have seen
+        // what the peer gets and nothing else.
+        let write = |out: &mut Vec<u8>| {
+            let mut smaller = Vec::new();
+            let is_compressed = deflate
+                .zip(options)
+                .and_then(|(deflate, options)| compressors.of(socket, deflate, options))
+                .is_some_and(|compressor| compressor.compress(payload, &mut smaller));
+            if is_compressed {
                 out.extend_from_slice(&ws::head(true, true, opcode, smaller.len()));
-                out.extend_from_slice(smaller);
+                out.extend_from_slice(&smaller);
+            } else {
+                ws::write_frame(out, opcode, payload);
             }
-            None => ws::write_frame(out, opcode, payload),
         };
         let done = match kind {
-            Kind::Reply => self.output.reply_with(socket, write),
-            Kind::Data => self.output.data_with(socket, write),
+            Kind::Reply => output.reply_with(socket, write),
+            Kind::Data => output.data_with(socket, write),
         };
         match done {
             Ok(()) => self.stats.messages_out += 1,
@@ -116,6 +131,9 @@ impl Shard {
         let payload = payload_of(payload);
         let publication = Publication { room, event: event.into(), payload, exclude };
         self.output.publish(Some(socket), publication);
+        if self.output.outbound_bytes() > PUBLISHED_BYTES_MAX {
+            self.throttle(socket);
+        }
     }
 
     fn join(
@@ -157,18 +175,6 @@ impl Shard {
             // Joining again changes nothing; a connection that is gone joins nothing.
             Ok(_) | Err(_) => Ok(()),
         }
-    }
-
-    /// The payload compressed, if the connection negotiated that and it is worth it.
-    fn compress(&mut self, socket: SocketId, payload: &[u8]) -> Option<Vec<u8>> {
-        let options = self.node.config.deflate.as_ref()?;
-        if payload.len() < options.min_bytes {
-            return None;
-        }
-        let deflate = self.connections.get(socket)?.deflate?;
-        let compressor = self.compressors.of(socket, deflate, options)?;
-        let mut smaller = Vec::with_capacity(payload.len() / 2);
-        compressor.compress(payload, &mut smaller).then_some(smaller)
     }
 
     fn dispose(&self, value: Value) {

@@ -10,7 +10,7 @@ use fulmar_proto::http::{
 };
 use fulmar_proto::ws::{Decoder, Role, deflate};
 
-use super::Shard;
+use super::{Command, Shard};
 use super::connection::{Request, Stage, Talk};
 use crate::connection::{Connection as Handle, ConnectionDetails};
 use crate::node::Mounted;
@@ -114,7 +114,7 @@ impl Shard {
         self.open(socket, decoder, &opening);
         if !rest.is_empty() {
             // Frames that came with the request are served, not lost.
-            self.on_bytes(socket, rest);
+            self.on_more_bytes(socket, rest);
         }
     }
 
@@ -168,9 +168,17 @@ impl Shard {
                 rooms: node.clone(),
             };
             self.add_lane(socket, link.clone(), Handle::new(details).erase());
-            self.run_hook(socket, Gate::Connect);
         }
-        self.with_talk(socket, |session, host| session.on_open(host));
+        if endpoint.has_gate(Gate::Connect) {
+            // Nothing is joined, said or heard before the hook has answered.
+            if let Some(connection) = self.connections.get_mut(socket) {
+                connection.paused.admission = true;
+            }
+            self.commands.push((socket, Command::StopRecv));
+            self.run_hook(socket, Gate::Connect);
+        } else {
+            self.with_talk(socket, |session, host| session.on_open(host));
+        }
         self.arm(socket);
     }
 

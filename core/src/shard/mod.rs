@@ -345,11 +345,7 @@ impl Shard {
         connection.deadlines.received(now);
         match &connection.stage {
             Stage::Request(_) => self.on_request_bytes(socket, bytes),
-            Stage::Open if connection.paused.any() => {
-                // Taken from the kernel before it was told to stop: at most one read.
-                connection.stash.get_or_insert_default().extend_from_slice(bytes);
-            }
-            Stage::Open => self.on_bytes(socket, bytes),
+            Stage::Open => self.on_more_bytes(socket, bytes),
             Stage::Closing => {}
         }
     }

@@ -5,11 +5,22 @@ use fulmar_driver::SocketId;
 use fulmar_proto::ws::{Incoming, Scratch};
 
 use super::connection::{Stage, Talk};
-use super::effects::SessionHost;
+use super::effects::{PUBLISHED_BYTES_MAX, SessionHost};
 use super::{Command, Shard};
 use crate::reason::Reason;
 
 impl Shard {
+    /// Bytes of an open connection, for now or for later.
+    pub(super) fn on_more_bytes(&mut self, socket: SocketId, bytes: &mut [u8]) {
+        let Some(connection) = self.connections.get(socket) else { return };
+        if connection.paused.any() {
+            // Taken from the kernel before it was told to stop: at most one read.
+            self.stash(socket, bytes);
+        } else {
+            self.on_bytes(socket, bytes);
+        }
+    }
+
     /// Bytes of an open connection: decoded in place, each message to the session at once.
     pub(super) fn on_bytes(&mut self, socket: SocketId, bytes: &mut [u8]) {
         let Some(connection) = self.connections.get_mut(socket) else { return };
@@ -207,6 +218,11 @@ impl Shard {
     /// A room's home had no room for a publication: whoever made it waits.
     pub(super) fn on_publication_refused(&mut self, socket: SocketId) {
         self.stats.reasons.bump(Reason::DroppedMailbox);
+        self.throttle(socket);
+    }
+
+    /// Stops hearing a publisher until the next turn, or longer where mailboxes are full.
+    pub(super) fn throttle(&mut self, socket: SocketId) {
         let Some(connection) = self.connections.get_mut(socket) else { return };
         if !std::mem::replace(&mut connection.paused.mailbox, true) {
             self.throttled.push(socket);
@@ -218,11 +234,16 @@ impl Shard {
         if self.throttled.is_empty() || self.node.posts.iter().any(|post| post.is_half_full()) {
             return;
         }
-        for socket in std::mem::take(&mut self.throttled) {
+        let mut waiting = std::mem::take(&mut self.throttled).into_iter();
+        while self.output.outbound_bytes() <= PUBLISHED_BYTES_MAX {
+            let Some(socket) = waiting.next() else { break };
             if let Some(connection) = self.connections.get_mut(socket) {
                 connection.paused.mailbox = false;
                 self.resume(socket);
             }
         }
+        // Those that had no turn come before those that just had one.
+        let again = std::mem::replace(&mut self.throttled, waiting.collect());
+        self.throttled.extend(again);
     }
 }

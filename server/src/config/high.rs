@@ -51,6 +51,8 @@ pub(crate) struct Limits {
     pub(crate) head_bytes_max: usize,
     /// Header fields of a request.
     pub(crate) headers_max: usize,
+    /// Bytes of a request's target.
+    pub(crate) target_bytes_max: usize,
     /// Bytes of a message; each endpoint has its own resolved copy.
     pub(crate) message_bytes_max: usize,
     /// Frames of a message.
@@ -234,6 +236,7 @@ fn resolve_limits(reader: &mut Reader, scope: Scope<'_>) -> Limits {
         connections_pending_max: reader.number(scope, "limits.connections_pending_max"),
         head_bytes_max: reader.number(scope, "limits.head_bytes_max"),
         headers_max: reader.number(scope, "limits.headers_max"),
+        target_bytes_max: reader.number(scope, "limits.target_bytes_max"),
         message_bytes_max: reader.number(scope, "limits.message_bytes_max"),
         fragments_max: reader.number(scope, "limits.fragments_max"),
         rooms_per_connection_max: reader.number(scope, "limits.rooms_per_connection_max"),

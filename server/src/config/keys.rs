@@ -117,6 +117,8 @@ pub(crate) const KEYS: &[Key] = &[
         "The longest request head; longer ones are answered with status 431."),
     key("limits.headers_max", number(8, 1024), Value("64"),
         "The most header fields in a request; more are answered with status 431."),
+    key("limits.target_bytes_max", Size { least: 256, most: MEBI }, Value("\"4KiB\""),
+        "The longest request target (path and query); longer ones are answered with status 414."),
     key("limits.message_bytes_max", MESSAGE, Value("\"1MiB\""),
         "The longest message a client may send, after decompression; longer ones close the \
          connection with code 1009."),

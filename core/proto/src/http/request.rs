@@ -102,7 +102,7 @@ impl<'a> Request<'a> {
         self.values(name).flat_map(elements).any(is_it)
     }
 
-    /// Whether the peer asks for a WebSocket, rightly or not: see [`upgrade`](super::upgrade).
+    /// Whether the peer asks for a WebSocket, rightly or not: see [`upgrade`](fn@super::upgrade).
     #[must_use]
     pub fn wants_upgrade(&self) -> bool {
         self.has_token("upgrade", "websocket")

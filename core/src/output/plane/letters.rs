@@ -55,6 +55,7 @@ impl Output {
             }
         }
         self.outbound = outbound;
+        self.outbound_bytes = 0;
         let mut split = Split { own: self.shard, kept: Vec::new(), posts };
         self.home.post(&mut split);
         for mail in split.kept {

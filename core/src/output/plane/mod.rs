@@ -233,6 +233,8 @@ pub struct Output {
     dirty: Vec<u32>,
     /// Joins, leaves and publications of this turn, in their order, with who publishes.
     outbound: Vec<(Option<SocketId>, RoomMail)>,
+    /// About what the publications of this turn hold, in bytes.
+    outbound_bytes: usize,
     interests: u32,
     ledger: Ledger,
     pool: Pool,
@@ -268,6 +270,7 @@ impl Output {
             served: Vec::new(),
             dirty: Vec::new(),
             outbound: Vec::new(),
+            outbound_bytes: 0,
             interests: 0,
             ledger: Ledger::default(),
             pool: Pool::default(),

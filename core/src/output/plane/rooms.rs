@@ -49,6 +49,9 @@ pub enum Joined {
     Pending,
 }
 
+/// About what a publication takes beyond its payload, numbered and rendered.
+const PUBLICATION_BYTES: usize = 256;
+
 impl Output {
     /// A join. Either way the stream begins here and now: with what is appended after this call.
     ///
@@ -116,7 +119,14 @@ impl Output {
     /// A publication, by a connection of this shard, which hears of a refusal, or (with `None`) by
     /// anybody else.
     pub fn publish(&mut self, publisher: Option<SocketId>, publication: Publication) {
+        self.outbound_bytes += PUBLICATION_BYTES + publication.payload.len();
         self.outbound.push((publisher, RoomMail::Publish(publication)));
+    }
+
+    /// About how many bytes this turn's publications hold. They are all in memory until the turn
+    /// ends, and a short one takes much more than its payload.
+    pub fn outbound_bytes(&self) -> usize {
+        self.outbound_bytes
     }
 
     /// Leaves every room: the connection ends.
