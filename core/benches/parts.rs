@@ -82,15 +82,18 @@ fn room_of(members: u32, driver: &mut Greedy) -> Output {
         let socket = SocketId { index, generation: 1 };
         output.open(socket, ProfileId::default());
         output
-            .join(socket, &JoinRequest {
-                room: "room",
-                encoding: Encoding(0),
-                delivery: Delivery::Shared,
-                tag: 0,
-                is_positioned: false,
-                is_counted: false,
-                policy: Policy::DropNewest,
-            })
+            .join(
+                socket,
+                &JoinRequest {
+                    room: "room",
+                    encoding: Encoding(0),
+                    delivery: Delivery::Shared,
+                    tag: 0,
+                    is_positioned: false,
+                    is_counted: false,
+                    policy: Policy::DropNewest,
+                },
+            )
             .unwrap();
     }
     settle(&mut output, driver);
@@ -116,12 +119,15 @@ fn room_pass(criterion: &mut Criterion) {
         group.bench_with_input(BenchmarkId::from_parameter(messages), &messages, |bencher, n| {
             bencher.iter(|| {
                 for _ in 0..*n {
-                    output.publish(None, Publication {
-                        room: room.clone(),
-                        event: "".into(),
-                        payload: PayloadBytes::Binary(vec![7; 64].into()),
-                        exclude: None,
-                    });
+                    output.publish(
+                        None,
+                        Publication {
+                            room: room.clone(),
+                            event: "".into(),
+                            payload: PayloadBytes::Binary(vec![7; 64].into()),
+                            exclude: None,
+                        },
+                    );
                 }
                 settle(&mut output, &mut driver);
             });

@@ -9,7 +9,9 @@ use fulmar::text::{RoomOptions, Text};
 use fulmar::{Config, DeflateOptions, Endpoint, Server};
 use fulmar_proto::http::{parse_response, write_upgrade_request};
 use fulmar_proto::ws::deflate::accept_response;
-use fulmar_proto::ws::{Decoder, Incoming, MessageLimits, Opcode, Role, Scratch, write_masked_frame};
+use fulmar_proto::ws::{
+    Decoder, Incoming, MessageLimits, Opcode, Role, Scratch, write_masked_frame,
+};
 
 struct Member {
     stream: TcpStream,
@@ -80,8 +82,7 @@ fn members_with_and_without_compression_hear_the_same() {
         min_bytes: 64,
         ..DeflateOptions::default()
     };
-    let config =
-        Config { shards: 1, workers: 1, deflate: Some(options), ..Config::default() };
+    let config = Config { shards: 1, workers: 1, deflate: Some(options), ..Config::default() };
     let room = RoomOptions { echo_to_self: true, ..RoomOptions::default() };
     let server = Server::new(())
         .config(config)

@@ -94,8 +94,8 @@ impl Client {
         Self::over(stream)
     }
 
-    /// Only the TCP connection, with so small a receive buffer that hardly anything gets to a client
-    /// which does not read.
+    /// Only the TCP connection, with so small a receive buffer that hardly anything gets to a
+    /// client which does not read.
     ///
     /// # Panics
     /// If it is refused.

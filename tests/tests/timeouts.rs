@@ -151,3 +151,18 @@ fn without_a_pong_timeout_pings_go_on() {
     assert_eq!(server.stats().open, 1);
     server.kill();
 }
+
+#[test]
+fn a_client_that_sends_but_does_not_read_its_echoes_is_ended_when_it_takes_nothing() {
+    let mut config = config(Some(700), Some(700), None);
+    config.timeouts.close = Duration::from_millis(300);
+    let server = server::echo(config);
+    let mut client = Client::small(server.local_addr());
+    client.upgrade("/echo", "");
+    let message = frame(true, false, Opcode::Binary, &vec![7; 64 << 10]);
+    // Until it blocks: the server has stopped reading, because nobody reads the echoes.
+    while client.push(&message, Duration::from_millis(100)) == message.len() {}
+    eventually("it is cut", || server.stats().connections == 0);
+    assert_eq!(server.stats().reasons.of(Reason::SlowConsumer), 1);
+    server.kill();
+}

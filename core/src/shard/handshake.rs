@@ -10,8 +10,8 @@ use fulmar_proto::http::{
 };
 use fulmar_proto::ws::{Decoder, Role, deflate};
 
-use super::{Command, Shard};
 use super::connection::{Request, Stage, Talk};
+use super::{Command, Shard};
 use crate::connection::{Connection as Handle, ConnectionDetails};
 use crate::node::Mounted;
 use crate::output::Finish;

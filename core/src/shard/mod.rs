@@ -395,8 +395,12 @@ impl Posts for Outgoing<'_> {
 impl Shard {
     /// The kernel took something: a connection that was stuck may be read again.
     fn on_progress(&mut self, socket: SocketId) {
-        let is_stuck = self.connections.get(socket).is_some_and(|c| c.paused.output || c.owes);
-        if is_stuck {
+        let now = self.now;
+        let Some(connection) = self.connections.get_mut(socket) else { return };
+        if connection.paused.output {
+            connection.deadlines.received(now);
+        }
+        if connection.paused.output || connection.owes {
             self.stuck.push(socket);
         }
     }

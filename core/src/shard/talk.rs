@@ -14,7 +14,7 @@ impl Shard {
     pub(super) fn on_more_bytes(&mut self, socket: SocketId, bytes: &mut [u8]) {
         let Some(connection) = self.connections.get(socket) else { return };
         if connection.paused.any() {
-            // Taken from the kernel before it was told to stop: at most one read.
+            // Taken from the kernel before it was told to stop: what one turn brings, at most.
             self.stash(socket, bytes);
         } else {
             self.on_bytes(socket, bytes);
@@ -147,9 +147,14 @@ impl Shard {
         let was_paused = connection.paused.any();
         // Its own queue only: how far it lags in rooms is no reason not to hear it.
         if self.output.queued(socket) > endpoint.pause_bytes {
-            connection.paused.output = true;
+            if !std::mem::replace(&mut connection.paused.output, true) {
+                // From now on counts when it last took something.
+                connection.deadlines.received(self.now);
+            }
             self.stuck.push(socket);
+            self.arm(socket);
         }
+        let Some(connection) = self.connections.get_mut(socket) else { return false };
         if let Some(lane) = self.lanes.get(connection.lane as usize) {
             connection.paused.calls = lane.waiting() >= self.node.config.limits.calls_queued_max;
         }
@@ -160,7 +165,7 @@ impl Shard {
         !connection.paused.any()
     }
 
-    /// Keeps input for later: what one read brought, at most.
+    /// Keeps input for later: what one turn brought, at most.
     fn stash(&mut self, socket: SocketId, rest: &[u8]) {
         let Some(connection) = self.connections.get_mut(socket) else { return };
         if matches!(connection.stage, Stage::Open) && !rest.is_empty() {
@@ -201,6 +206,7 @@ impl Shard {
             if self.output.queued(socket) <= low {
                 connection.owes = false;
                 if std::mem::take(&mut connection.paused.output) {
+                    self.arm(socket);
                     self.resume(socket);
                 }
             }

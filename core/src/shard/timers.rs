@@ -58,7 +58,14 @@ impl Shard {
             return None;
         }
         let endpoint = self.node.endpoints.get(usize::from(connection.endpoint))?;
-        // A connection that we do not read cannot be blamed for its silence.
+        if connection.paused.output {
+            // It is not read because it does not read: its turn. A ping would wait behind the rest,
+            // so that it takes anything at all is its sign of life; see `on_progress`.
+            let pong = self.node.config.timeouts.pong;
+            let stuck = endpoint.ping_interval.map(|ping| ping + pong.unwrap_or(ping));
+            return Some(Silence { idle: stuck.or(endpoint.idle).map(ticks), ping: None });
+        }
+        // Another connection that we do not read cannot be blamed for its silence.
         let idle = endpoint.idle.filter(|_| !connection.paused.any());
         Some(Silence { idle: idle.map(ticks), ping: endpoint.ping_interval.map(ticks) })
     }
@@ -66,6 +73,7 @@ impl Shard {
     fn look_at_deadlines(&mut self, socket: SocketId) {
         let Some(connection) = self.connections.get_mut(socket) else { return };
         let is_read = !connection.paused.any();
+        let is_stuck = connection.paused.output;
         let is_request = matches!(connection.stage, Stage::Request(_));
         let silence = self.silence(socket);
         let Some(connection) = self.connections.get_mut(socket) else { return };
@@ -80,6 +88,7 @@ impl Shard {
             Some(Due::Pong) if is_read => self.end(socket, Reason::PongTimeout),
             // Its pong may be among what we did not read.
             Some(Due::Pong) => connection.deadlines.received(self.now),
+            Some(Due::Idle) if is_stuck => self.end(socket, Reason::SlowConsumer),
             Some(Due::Idle) => self.end(socket, Reason::IdleTimeout),
             Some(Due::Ping) => self.ping(socket),
             Some(Due::Session) => {
