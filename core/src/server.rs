@@ -40,6 +40,20 @@ pub struct Server<S> {
     config: Config,
     endpoints: Vec<Endpoint<S>>,
     pages: Vec<Page>,
+    moments: Moments,
+}
+
+/// What an embedder wants done when the server begins and when it has ended.
+#[derive(Default)]
+struct Moments {
+    start: Option<Box<dyn FnOnce(SocketAddr) + Send>>,
+    stop: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl fmt::Debug for Moments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Moments")
+    }
 }
 
 impl<S: Send + Sync + 'static> Server<S> {
@@ -50,7 +64,13 @@ impl<S: Send + Sync + 'static> Server<S> {
 
     /// The same with a state that the embedder keeps using.
     pub fn with_shared(state: Arc<S>) -> Self {
-        Self { state, config: Config::default(), endpoints: Vec::new(), pages: Vec::new() }
+        Self {
+            state,
+            config: Config::default(),
+            endpoints: Vec::new(),
+            pages: Vec::new(),
+            moments: Moments::default(),
+        }
     }
 
     /// Limits, times, threads.
@@ -74,6 +94,23 @@ impl<S: Send + Sync + 'static> Server<S> {
         self
     }
 
+    /// Runs once connections are accepted, with the address they are accepted at, on the thread
+    /// that started the server. A second call replaces the first.
+    #[must_use]
+    pub fn on_start(mut self, hook: impl FnOnce(SocketAddr) + Send + 'static) -> Self {
+        self.moments.start = Some(Box::new(hook));
+        self
+    }
+
+    /// Runs once every shard has ended and every hook of its connections with it, on the thread that
+    /// waits for the server: in [`run`](Self::run), [`Running::wait`], [`Running::stop`] and the
+    /// like. A second call replaces the first.
+    #[must_use]
+    pub fn on_stop(mut self, hook: impl FnOnce() + Send + 'static) -> Self {
+        self.moments.stop = Some(Box::new(hook));
+        self
+    }
+
     /// Starts and serves until the process ends or another thread stops it.
     ///
     /// # Errors
@@ -91,11 +128,16 @@ impl<S: Send + Sync + 'static> Server<S> {
         let given = || Error::Address { given: address.to_string().into() };
         let mut addresses = address.to_socket_addrs().map_err(|_| given())?;
         let address = addresses.next().ok_or_else(given)?;
-        let Self { state, config, endpoints, pages } = self;
+        let Self { state, config, endpoints, pages, moments } = self;
         let bound = endpoints.into_iter().map(|endpoint| endpoint.bind(&state)).collect();
         let Assembly { node, mailboxes } =
             assemble(config, bound, pages, || Box::<SystemEntropy>::default())?;
-        start(node, mailboxes, address)
+        let mut running = start(node, mailboxes, address)?;
+        running.waiter.on_stop = moments.stop.map(AtStop);
+        if let Some(hook) = moments.start {
+            hook(running.local_addr());
+        }
+        Ok(running)
     }
 }
 
@@ -121,6 +163,16 @@ pub struct Waiter {
     ended: Arc<Ended>,
     shards: Vec<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
+    on_stop: Option<AtStop>,
+}
+
+/// What an embedder wants done at the end.
+struct AtStop(Box<dyn FnOnce() + Send>);
+
+impl fmt::Debug for AtStop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AtStop")
+    }
 }
 
 /// How many shards have ended, and the first error.
@@ -273,6 +325,9 @@ impl Waiter {
             // Workers contain the panics of what they run.
             let _contained = worker.join();
         }
+        if let Some(AtStop(hook)) = self.on_stop {
+            hook();
+        }
     }
 }
 
@@ -350,7 +405,7 @@ fn start(node: Arc<Node>, mailboxes: Vec<Mailbox>, address: SocketAddr) -> Resul
     let up = readied.iter().take(shards.len()).count();
     let count = shards.len();
     let stopper = Stopper { address, node: node.clone(), ended: ended.clone() };
-    let waiter = Waiter { node, ended, shards, workers };
+    let waiter = Waiter { node, ended, shards, workers, on_stop: None };
     if up < count {
         stopper.kill();
         return Err(waiter.wait().err().unwrap_or(Error::ShardLost { shard: up }));
