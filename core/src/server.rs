@@ -102,9 +102,9 @@ impl<S: Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// Runs once every shard has ended and every hook of its connections with it, on the thread that
-    /// waits for the server: in [`run`](Self::run), [`Running::wait`], [`Running::stop`] and the
-    /// like. A second call replaces the first.
+    /// Runs once every shard has ended, and every hook of its connections with it, on the thread
+    /// that waits for the server: in [`run`](Self::run), [`Running::wait`], [`Running::stop`] and
+    /// the like. A second call replaces the first.
     #[must_use]
     pub fn on_stop(mut self, hook: impl FnOnce() + Send + 'static) -> Self {
         self.moments.stop = Some(Box::new(hook));
