@@ -48,7 +48,7 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// A pool without threads: somebody has to call [`run_one`](Self::run_one).
+    /// A pool without threads: somebody has to run its jobs one by one.
     pub(crate) fn new() -> Self {
         let (sender, receiver) = crossbeam_channel::unbounded();
         Self { sender, receiver }

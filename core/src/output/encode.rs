@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use fulmar_driver::SocketId;
+use fulmar_proto::ws;
 
 use super::group::GroupKey;
 use super::mail::{Position, Publication};
@@ -172,18 +173,19 @@ fn complete(
     out: &mut [u8],
 ) -> usize {
     let body_len = out.len() - start;
-    let (head, count) = match form {
+    match form {
         Form::Frame => {
-            let rsv1 = u8::from(is_compressed) * wire::RSV1;
-            wire::head_bytes(rsv1 | wire::data_opcode(is_binary), body_len)
+            let opcode = wire::data_opcode(is_binary);
+            let head = ws::head(true, is_compressed, opcode, body_len);
+            let at = start - head.len();
+            out[at..start].copy_from_slice(&head);
+            at
         }
-        Form::Body(_) => ([u8::from(is_binary) * BODY_BINARY; wire::HEAD_BYTES_MAX], 1),
-    };
-    let at = start - count;
-    for (place, byte) in out.iter_mut().skip(at).zip(head.iter().take(count)) {
-        *place = *byte;
+        Form::Body(_) => {
+            out[start - 1] = u8::from(is_binary) * BODY_BINARY;
+            start - 1
+        }
     }
-    at
 }
 
 impl fmt::Debug for Encodings {

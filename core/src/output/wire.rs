@@ -1,17 +1,10 @@
 //! WebSocket frames as the output plane makes them, and the making of a send.
 
 use fulmar_driver::{Piece, SendBatch};
+use fulmar_proto::ws::{self, Opcode};
 
 use super::pool::Pool;
 
-/// Bit of a compressed message's first frame (RFC 7692 section 6).
-pub const RSV1: u8 = 0x40;
-/// Text, RFC 6455 section 11.8.
-pub const TEXT: u8 = 0x1;
-/// Binary.
-pub const BINARY: u8 = 0x2;
-/// Close.
-pub const CLOSE: u8 = 0x8;
 /// Longest head of a frame a server sends: two bytes and a 64-bit length.
 pub const HEAD_BYTES_MAX: usize = 10;
 
@@ -19,42 +12,19 @@ pub const HEAD_BYTES_MAX: usize = 10;
 const COPY_BYTES_MAX: usize = 4 << 10;
 
 /// The opcode of a data frame.
-pub fn data_opcode(is_binary: bool) -> u8 {
-    if is_binary { BINARY } else { TEXT }
+pub fn data_opcode(is_binary: bool) -> Opcode {
+    if is_binary { Opcode::Binary } else { Opcode::Text }
 }
 
 /// Appends the head of a final, unmasked frame with `len` bytes of payload (RFC 6455 section 5.2).
-pub fn head(opcode: u8, len: usize, out: &mut Vec<u8>) {
-    let (bytes, count) = head_bytes(opcode, len);
-    out.extend_from_slice(bytes.get(..count).unwrap_or(&[]));
-}
-
-/// The head by value, and how many of its bytes count.
-pub fn head_bytes(opcode: u8, len: usize) -> ([u8; HEAD_BYTES_MAX], usize) {
-    let first = 0x80 | opcode;
-    let mut bytes = [0; HEAD_BYTES_MAX];
-    if let Ok(len @ 0..=125) = u8::try_from(len) {
-        bytes[..2].copy_from_slice(&[first, len]);
-        (bytes, 2)
-    } else if let Ok(len) = u16::try_from(len) {
-        let [high, low] = len.to_be_bytes();
-        bytes[..4].copy_from_slice(&[first, 126, high, low]);
-        (bytes, 4)
-    } else {
-        bytes[0] = first;
-        bytes[1] = 127;
-        bytes[2..].copy_from_slice(&(len as u64).to_be_bytes());
-        (bytes, 10)
-    }
+pub fn head(opcode: Opcode, len: usize, out: &mut Vec<u8>) {
+    out.extend_from_slice(&ws::head(true, false, opcode, len));
 }
 
 /// A close frame. The reason is cut to the 123 bytes that fit (RFC 6455 section 5.5).
 pub fn close_frame(code: u16, reason: &str) -> Vec<u8> {
-    let reason = &reason[..reason.floor_char_boundary(123)];
     let mut out = Vec::with_capacity(4 + reason.len());
-    head(CLOSE, 2 + reason.len(), &mut out);
-    out.extend_from_slice(&code.to_be_bytes());
-    out.extend_from_slice(reason.as_bytes());
+    ws::write_close(&mut out, code, reason);
     out
 }
 
@@ -89,7 +59,7 @@ impl Outgoing {
     }
 
     /// Appends the head of a frame.
-    pub fn push_head(&mut self, opcode: u8, len: usize) {
+    pub fn push_head(&mut self, opcode: Opcode, len: usize) {
         head(opcode, len, &mut self.bytes);
     }
 
@@ -145,7 +115,7 @@ mod tests {
     fn lengths_take_the_shortest_form() {
         let made = |len| {
             let mut out = Vec::new();
-            head(TEXT, len, &mut out);
+            head(Opcode::Text, len, &mut out);
             out
         };
         assert_eq!(made(0), [0x81, 0]);

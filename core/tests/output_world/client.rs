@@ -2,9 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fulmar::output::{ConnectionId, Position, wire};
+use fulmar::output::{ConnectionId, Position};
+use fulmar_proto::ws::Opcode;
 
 use super::toy;
+
+const TEXT: u8 = Opcode::Text.bits();
+const BINARY: u8 = Opcode::Binary.bits();
+const CLOSE: u8 = Opcode::Close.bits();
 
 /// A message as the world remembers it.
 pub struct Said {
@@ -133,12 +138,12 @@ impl Client {
                     assert!(word(payload, 0) >= self.pongs, "pongs in order");
                     self.pongs = word(payload, 0) + 1;
                 }
-                wire::CLOSE => self.closed = true,
-                wire::TEXT | wire::BINARY if payload.first() == Some(&toy::SEALED) => {
+                CLOSE => self.closed = true,
+                TEXT | BINARY if payload.first() == Some(&toy::SEALED) => {
                     self.is_sealed = true;
                     self.message(&toy::unseal(payload), now, record);
                 }
-                wire::TEXT | wire::BINARY => {
+                TEXT | BINARY => {
                     assert!(!self.is_sealed, "a plain message from a sealed connection");
                     self.message(payload, now, record);
                 }

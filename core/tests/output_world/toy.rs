@@ -6,6 +6,7 @@ use fulmar::output::{
     Encode, Encoded, Encodings, Envelopes, Gap, PayloadBytes, Position, Publication, wire,
 };
 use fulmar_driver::SocketId;
+use fulmar_proto::ws::Opcode;
 
 pub const REPLY: u8 = b'R';
 pub const DATA: u8 = b'X';
@@ -103,7 +104,7 @@ pub fn words(kind: u8, words: &[u64]) -> Vec<u8> {
 /// A data frame.
 pub fn frame(message: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    wire::head(wire::BINARY, message.len(), &mut out);
+    wire::head(Opcode::Binary, message.len(), &mut out);
     out.extend_from_slice(message);
     out
 }
