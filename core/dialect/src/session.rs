@@ -82,9 +82,10 @@ pub trait Session: Send {
     /// Once, at the end. With `by_us`, what is sent here still goes out before the close frame.
     fn on_close(&mut self, _by_us: bool, _host: &mut dyn Host) {}
 
-    /// Head and tail around `body`, for memberships joined as [`crate::Delivery::Enveloped`]. A
-    /// pure function of the tag and the body: what it makes may be dropped, or made again.
-    fn envelope(&self, _tag: Tag, _body: &[u8], _around: &mut Envelope) {}
+    /// Head and tail around a body of `body_len` bytes, for memberships joined as
+    /// [`crate::Delivery::Enveloped`]; `around` comes empty. A pure function of the tag and the
+    /// length: it may be asked for messages that are dropped afterwards.
+    fn envelope(&self, _tag: Tag, _body_len: usize, _around: &mut Envelope) {}
 }
 
 impl fmt::Debug for dyn Session + '_ {

@@ -35,6 +35,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ahash::RandomState;
+use fulmar_dialect::{Envelope, Tag};
 use fulmar_driver::{CloseCause, Driver, Event, EventHandler, SocketId};
 use fulmar_proto::ws::Scratch;
 
@@ -47,7 +48,7 @@ use crate::clock::{ReadClock, Tick};
 use crate::entropy::Entropy;
 use crate::mailbox::{Mail, Post};
 use crate::node::{Admitted, Node};
-use crate::output::{self, NoEnvelopes, Notice, Output, OutputSettings, Posts, RoomMail};
+use crate::output::{self, Envelopes, Notice, Output, OutputSettings, Posts, RoomMail};
 use crate::reason::Reason;
 use crate::stats::Stats;
 use crate::timer_wheel::TimerWheel;
@@ -73,6 +74,8 @@ pub(crate) struct Shard {
     stats: Stats,
     now: Tick,
     notices: Vec<Notice>,
+    /// Kept for its capacity.
+    envelope: Envelope,
     fired: Vec<u32>,
     /// Connections that stopped being read because their output is stuck, to look at after the
     /// flush, which may already have freed them.
@@ -166,6 +169,7 @@ impl Shard {
             now: clock.now().tick(),
             clock,
             notices: Vec::new(),
+            envelope: Envelope::default(),
             fired: Vec::new(),
             stuck: Vec::new(),
             throttled: Vec::new(),
@@ -247,7 +251,12 @@ impl Shard {
         if std::mem::take(&mut self.stop_listening) {
             driver.stop_listening();
         }
-        self.output.flush(driver, &mut NoEnvelopes);
+        let mut envelopes = SessionEnvelopes {
+            connections: &self.connections,
+            envelope: std::mem::take(&mut self.envelope),
+        };
+        self.output.flush(driver, &mut envelopes);
+        self.envelope = envelopes.envelope;
         self.after_output();
         self.look_at_stuck();
         for (socket, command) in self.commands.drain(..) {
@@ -368,6 +377,32 @@ impl EventHandler for Shard {
             Event::AcceptFailed { .. } => self.stats.accept_failures += 1,
             Event::Connected { .. } | Event::Woken => {}
         }
+    }
+}
+
+/// What members' sessions write around the bodies of their rooms' messages.
+struct SessionEnvelopes<'a> {
+    connections: &'a Connections,
+    envelope: Envelope,
+}
+
+impl Envelopes for SessionEnvelopes<'_> {
+    fn envelope(
+        &mut self,
+        socket: SocketId,
+        tag: u32,
+        body_len: usize,
+        head: &mut Vec<u8>,
+        tail: &mut Vec<u8>,
+    ) {
+        // In the flush no session is at work: each is in its place.
+        let talk = self.connections.get(socket).and_then(|connection| connection.talk.as_ref());
+        let Some(session) = talk.and_then(|talk| talk.session.as_ref()) else { return };
+        self.envelope.head.clear();
+        self.envelope.tail.clear();
+        session.envelope(Tag(tag), body_len, &mut self.envelope);
+        head.extend_from_slice(&self.envelope.head);
+        tail.extend_from_slice(&self.envelope.tail);
     }
 }
 
