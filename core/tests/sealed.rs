@@ -9,7 +9,9 @@ use fulmar::dialect::{
     Ask, CallId, Delivery, Dialect, Effect, Host, Message, OpenRequest, Payload, Reply, Seal,
     Session, Tag,
 };
+use fulmar::output::{Output, OutputSettings, Profile, ProfileId, Refused};
 use fulmar::{Config, Endpoint, Server};
+use fulmar_driver::SocketId;
 
 #[derive(Debug)]
 struct Secret;
@@ -103,4 +105,18 @@ fn after_the_seal_every_message_is_sealed_and_in_order() {
     assert_eq!(of_room, (0..50).map(|n| sealed(&format!("room {n}"))).collect::<Vec<_>>());
     drop((client, other));
     server.stop();
+}
+
+/// What waits for its seal is as much a backlog as what waits for the socket.
+#[test]
+fn what_is_being_sealed_counts_against_the_connections_limit() {
+    let profile = Profile { backlog_bytes_max: 1000, ..Profile::default() };
+    let mut output = Output::new(OutputSettings { profile, ..OutputSettings::default() });
+    let socket = SocketId { index: 0, generation: 1 };
+    output.open(socket, ProfileId::default());
+    output.set_sealed(socket);
+    let taken = (0..100).take_while(|_| output.reserve(socket, 500).is_ok()).count();
+    assert!((7..10).contains(&taken), "{taken} messages of 500 bytes");
+    assert_eq!(output.reserve(socket, 500), Err(Refused::Gone));
+    assert_eq!(output.counts().closed_slow, 1);
 }

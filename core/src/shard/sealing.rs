@@ -35,7 +35,7 @@ impl Shard {
     /// Keeps the message's place in the connection's order and has it sealed.
     pub(super) fn send_sealed(&mut self, socket: SocketId, is_binary: bool, payload: &[u8]) {
         // Refused only if the connection ends anyway.
-        if let Ok(ticket) = self.output.reserve(socket) {
+        if let Ok(ticket) = self.output.reserve(socket, payload.len()) {
             self.seal(socket, ticket, is_binary, payload.to_vec());
         }
     }

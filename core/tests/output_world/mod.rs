@@ -194,7 +194,7 @@ impl World {
         let output = &mut self.shards[shard];
         if is_sealed {
             assert_eq!(output.reply_with(socket, |_| ()), Err(Refused::Sealed));
-            let Ok(ticket) = output.reserve(socket) else {
+            let Ok(ticket) = output.reserve(socket, 0) else {
                 return;
             };
             self.sealing[shard].push(Sealing { socket, ticket, bytes: message.to_vec() });

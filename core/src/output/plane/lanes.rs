@@ -98,13 +98,14 @@ impl Output {
     }
 
     /// Reserves the next place in the reply lane: nothing behind it leaves before it is filled.
-    /// Control frames pass ahead.
+    /// Control frames pass ahead. What will fill it is held elsewhere meanwhile; its `size` counts
+    /// as queued from now on.
     ///
     /// # Errors
     /// [`Refused::Gone`].
-    pub fn reserve(&mut self, socket: SocketId) -> Result<Ticket, Refused> {
+    pub fn reserve(&mut self, socket: SocketId, size: usize) -> Result<Ticket, Refused> {
         let active = self.admit(socket, Class::Owed)?;
-        let ticket = active.reserved.get_or_insert_with(Box::<Reserved>::default).reserve(0);
+        let ticket = active.reserved.get_or_insert_with(Box::<Reserved>::default).reserve(size);
         self.mark(socket.index);
         Ok(Ticket(ticket))
     }
