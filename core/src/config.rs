@@ -5,10 +5,13 @@ use std::time::Duration;
 use fulmar_driver::listener::ListenOptions;
 use fulmar_proto::ws::deflate::DeflateOptions;
 
+use crate::io::Io;
+
 /// Everything about a server that is not an endpoint.
 ///
 /// # Defaults
 /// - `shards`, `workers`: one per core
+/// - `io`: [`Io::Auto`]
 /// - `pin`: true
 /// - the rest: see each type
 #[derive(Clone, Debug)]
@@ -17,6 +20,8 @@ pub struct Config {
     pub shards: usize,
     /// Threads that run handlers; at least one. Default: the number of cores.
     pub workers: usize,
+    /// Which of the kernel's interfaces the shards use. Default: io_uring where it can be had.
+    pub io: Io,
     /// Whether each shard is bound to a core of its own, if there are enough. Default true.
     pub pin: bool,
     /// Bounds on what peers may do.
@@ -37,6 +42,7 @@ impl Default for Config {
         Self {
             shards: cores,
             workers: cores,
+            io: Io::default(),
             pin: true,
             limits: Limits::default(),
             timeouts: Timeouts::default(),

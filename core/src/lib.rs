@@ -43,6 +43,7 @@ mod endpoint;
 pub mod entropy;
 mod error;
 pub mod handler;
+mod io;
 mod mailbox;
 mod node;
 #[doc(hidden)]
@@ -74,6 +75,7 @@ pub use handler::{
     Arg, Args, Cancelled, Local, Message, Methods, Path, Query, State, Stream, Subscription,
     concurrent, inline, ordered,
 };
+pub use io::{ChosenIo, Io};
 pub use page::Page;
 pub use reason::Reason;
 pub use room::{PublishError, Room};

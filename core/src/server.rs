@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use fulmar_driver::epoll::{EpollDriver, EpollOptions};
 use fulmar_driver::listener::listen;
+use fulmar_driver::uring::{UringDriver, UringOptions};
 use fulmar_driver::{Driver, Wake};
 
 use crate::assembly::{Assembly, assemble};
@@ -16,6 +17,7 @@ use crate::config::Config;
 use crate::endpoint::Endpoint;
 use crate::entropy::SystemEntropy;
 use crate::error::Error;
+use crate::io::{ChosenIo, Io};
 use crate::mailbox::{Mail, Mailbox};
 use crate::node::Node;
 use crate::page::Page;
@@ -123,7 +125,8 @@ impl<S: Send + Sync + 'static> Server<S> {
     ///
     /// # Errors
     /// If the configuration cannot be, the address cannot be listened on, or the system refuses
-    /// threads or descriptors. Nothing is left running then.
+    /// threads, descriptors or, where it was asked for by name, io_uring. Nothing is left running
+    /// then.
     pub fn start(self, address: impl ToSocketAddrs + fmt::Display) -> Result<Running, Error> {
         let given = || Error::Address { given: address.to_string().into() };
         let mut addresses = address.to_socket_addrs().map_err(|_| given())?;
@@ -152,6 +155,7 @@ pub struct Running {
 #[derive(Clone, Debug)]
 pub struct Stopper {
     address: SocketAddr,
+    io: Arc<ChosenIo>,
     node: Arc<Node>,
     ended: Arc<Ended>,
 }
@@ -195,6 +199,11 @@ impl Running {
     /// The address it listens on; with port 0 asked for, the real one.
     pub fn local_addr(&self) -> SocketAddr {
         self.stopper.address
+    }
+
+    /// Which of the kernel's interfaces its shards use, and why.
+    pub fn io(&self) -> &ChosenIo {
+        &self.stopper.io
     }
 
     /// A handle to a room, to publish from outside any connection.
@@ -378,6 +387,7 @@ fn tell(node: &Node, mail: impl Fn() -> Mail) {
 
 /// Binds, then starts workers and shards; nothing is left running if one of them cannot.
 fn start(node: Arc<Node>, mailboxes: Vec<Mailbox>, address: SocketAddr) -> Result<Running, Error> {
+    let io = node.config.io.choose()?;
     let listeners = bind(&node.config, address)?;
     let address = match listeners.first().map(TcpListener::local_addr) {
         Some(Ok(address)) => address,
@@ -391,7 +401,8 @@ fn start(node: Arc<Node>, mailboxes: Vec<Mailbox>, address: SocketAddr) -> Resul
     let cores = crate::affinity::cores(&node.config);
     let mut shards = Vec::new();
     for (index, (mailbox, listener)) in mailboxes.into_iter().zip(listeners).enumerate() {
-        let seat = Seat { index, node: node.clone(), core: cores.get(index).copied() };
+        let core = cores.get(index).copied();
+        let seat = Seat { index, node: node.clone(), core, io: io.io };
         let (clock, ended, ready) = (clock.clone(), ended.clone(), ready.clone());
         let thread = std::thread::Builder::new().name(format!("fulmar-shard-{index}"));
         let shard = thread.spawn(move || {
@@ -404,7 +415,8 @@ fn start(node: Arc<Node>, mailboxes: Vec<Mailbox>, address: SocketAddr) -> Resul
     drop(ready);
     let up = readied.iter().take(shards.len()).count();
     let count = shards.len();
-    let stopper = Stopper { address, node: node.clone(), ended: ended.clone() };
+    let (io, ended_too) = (Arc::new(io), ended.clone());
+    let stopper = Stopper { address, io, node: node.clone(), ended: ended_too };
     let waiter = Waiter { node, ended, shards, workers, on_stop: None };
     if up < count {
         stopper.kill();
@@ -429,6 +441,7 @@ struct Seat {
     index: usize,
     node: Arc<Node>,
     core: Option<core_affinity::CoreId>,
+    io: Io,
 }
 
 impl Seat {
@@ -442,10 +455,27 @@ impl Seat {
         if let Some(core) = self.core {
             core_affinity::set_for_current(core);
         }
-        let driver = EpollDriver::new(EpollOptions::default());
-        let failed = |error| Error::System { what: "an epoll instance", error };
-        let mut driver = driver.map_err(failed)?;
-        driver.listen(listener).map_err(failed)?;
+        // Made here: a ring belongs to the thread that made it.
+        if self.io == Io::IoUring {
+            let failed = |error| Error::System { what: "a ring of io_uring", error };
+            let mut driver = UringDriver::new(UringOptions::default()).map_err(failed)?;
+            driver.listen(listener).map_err(failed)?;
+            self.serve(driver, mailbox, clock, ready)
+        } else {
+            let failed = |error| Error::System { what: "an epoll instance", error };
+            let mut driver = EpollDriver::new(EpollOptions::default()).map_err(failed)?;
+            driver.listen(listener).map_err(failed)?;
+            self.serve(driver, mailbox, clock, ready)
+        }
+    }
+
+    fn serve(
+        self,
+        driver: impl Driver,
+        mailbox: Mailbox,
+        clock: SystemClock,
+        ready: &crossbeam_channel::Sender<()>,
+    ) -> Result<(), Error> {
         let waker = driver.waker();
         mailbox.post().wake_with(move || waker.wake());
         let shard = Shard::new(

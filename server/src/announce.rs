@@ -5,25 +5,26 @@ use crate::config::endpoint::{EndpointConfiguration, Mode, Role};
 use crate::config::high::Warning;
 use crate::config::units::show_count;
 use crate::log::{Field, Level, Logger};
+use fulmar::ChosenIo;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The version line, where the configuration came from, threads, limits and endpoints.
 ///
-/// `io` names the kernel interface, such as `epoll`; `files` is the limit of open files.
-pub(crate) fn starting(logger: &Logger, loaded: &Loaded, io: &str, files: u64) {
+/// `io` is the kernel interface and why it was chosen; `files` is the limit of open files.
+pub(crate) fn starting(logger: &Logger, loaded: &Loaded, io: &ChosenIo, files: u64) {
     let configuration = &loaded.configuration;
     version(logger);
     configuration_origin(logger, loaded);
     let (shards, workers) = (configuration.shards, configuration.workers);
-    let fields = [
-        ("shards", Field::Number(shards as u64)),
-        ("workers", Field::Number(workers as u64)),
-        ("io", Field::Text(io)),
-    ];
-    let words = format!("{}, {}   io {io}", plural(shards, "shard"), plural(workers, "worker"));
+    let fields =
+        [("shards", Field::Number(shards as u64)), ("workers", Field::Number(workers as u64))];
+    let words = format!("{}, {}", plural(shards, "shard"), plural(workers, "worker"));
     logger.fact("threads", &words, &fields);
+    let name = io.io.to_string();
+    let fields = [("io", Field::Text(&name)), ("reason", Field::Text(&io.reason))];
+    logger.fact("io", &format!("{name}: {}", io.reason), &fields);
     let connections = configuration.limits.connections_max as u64;
     let words = format!(
         "open files {}, connections {}",

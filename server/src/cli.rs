@@ -76,6 +76,9 @@ pub(crate) struct RunArguments {
     /// Number of threads for handlers that may block [default: number of cores]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
+    /// Kernel interface; auto is io_uring where it can be used [default: auto]
+    #[arg(long, value_name = "INTERFACE")]
+    io: Option<IoWord>,
     /// Form of log lines; auto is text on a terminal and JSON elsewhere
     #[arg(long, value_name = "FORMAT")]
     log: Option<LogFormat>,
@@ -95,6 +98,14 @@ pub(crate) struct CheckArguments {
     /// Print the result as JSON on standard output
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum IoWord {
+    Auto,
+    Epoll,
+    #[value(name = "io_uring")]
+    IoUring,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -126,6 +137,7 @@ impl RunArguments {
         };
         flag("--listen", "listen", self.listen.clone());
         flag("--shards", "shards", self.shards.map(|number| number.to_string()));
+        flag("--io", "io", self.io.map(|io| io.name().to_owned()));
         flag("--workers", "workers", self.workers.map(|number| number.to_string()));
         flag("--log", "log", self.log.map(|format| format.name().to_owned()));
         let level = match (self.verbose, self.quiet) {
@@ -146,6 +158,16 @@ impl CheckArguments {
     /// What takes part in the configuration to check: what a run would read, less its flags.
     pub(crate) fn inputs(&self) -> Inputs {
         self.configuration.inputs()
+    }
+}
+
+impl IoWord {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Epoll => "epoll",
+            Self::IoUring => "io_uring",
+        }
     }
 }
 
@@ -197,7 +219,7 @@ mod tests {
 
     #[test]
     fn wrong_flag_values_are_wrong_usage() {
-        for arguments in [["--listen", "nowhere"], ["--shards", "0"], ["--log", "xml"]] {
+        for arguments in [["--listen", "nowhere"], ["--shards", "0"], ["--io", "kqueue"]] {
             let error = CommandLine::try_parse_from([["fulmar"].as_slice(), &arguments].concat());
             assert_eq!(error.unwrap_err().exit_code(), 2);
         }

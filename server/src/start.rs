@@ -46,7 +46,8 @@ pub(crate) fn run(
     // Signals first: one that arrives during the start must find its handler.
     let _signals = listen_to_signals(sender.clone())?;
     let files = announce::raise_open_files();
-    announce::starting(logger, loaded, "epoll", files);
+    let io = configuration.io.choose().map_err(|error| failure(&error))?;
+    announce::starting(logger, loaded, &io, files);
     let server = server(configuration)?;
     let running = server.start(configuration.listen).map_err(|error| failure(&error))?;
     let address = running.local_addr();
@@ -135,6 +136,7 @@ fn library_config(configuration: &Configuration) -> Config {
     Config {
         shards: configuration.shards,
         workers: configuration.workers,
+        io: configuration.io,
         pin: configuration.pin,
         limits: Limits {
             connections_max: limits.connections_max,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use fulmar::text::{RoomOptions, Text};
-use fulmar::{Backpressure, Config, Endpoint, EndpointOptions, Running, Server};
+use fulmar::{Backpressure, Config, Endpoint, EndpointOptions, Io, Running, Server};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{PATIENCE, holds_within};
@@ -17,10 +17,19 @@ use crate::{PATIENCE, holds_within};
 /// A configuration with one shard and one worker, and nothing that happens by itself.
 #[must_use]
 pub fn config() -> Config {
-    let mut config = Config { shards: 1, workers: 2, pin: false, ..Config::default() };
+    let mut config = Config { shards: 1, workers: 2, pin: false, io: io(), ..Config::default() };
     config.timeouts.ping_interval = None;
     config.timeouts.stop = Duration::from_secs(5);
     config
+}
+
+/// The kernel interface the servers under test use: what `FULMAR_IO` says, else `auto`.
+///
+/// # Panics
+/// If it says something else than `auto`, `epoll` or `io_uring`.
+#[must_use]
+pub fn io() -> Io {
+    std::env::var("FULMAR_IO").map_or(Io::Auto, |word| word.parse().unwrap())
 }
 
 /// A server with `/echo` and `/rooms/:room`, at a free port of the loopback.
@@ -87,6 +96,7 @@ impl Binary {
         }
         let mut child = command
             .args(["--listen", "127.0.0.1:0", "--log", "text", "-c", "fulmar.toml"])
+            .args(["--io", &io().to_string()])
             .args(arguments)
             .current_dir(&directory)
             .stdin(Stdio::null())

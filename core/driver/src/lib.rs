@@ -11,6 +11,7 @@
 //! | [`batch`] | [`Block`], [`Piece`], [`SendBatch`]: bytes on their way out |
 //! | [`listener`] | listening sockets, one per shard on one port |
 //! | [`epoll`] | the driver over epoll |
+//! | [`uring`] | the driver over io_uring |
 //! | `sim` | the seeded network (feature `sim`) |
 //!
 //! # Contract
@@ -42,6 +43,8 @@ pub mod listener;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod socket;
+mod system;
+pub mod uring;
 
 use std::{fmt, io, net::SocketAddr, time::Duration};
 

@@ -8,12 +8,14 @@
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use fulmar_driver::epoll::{EpollDriver, EpollOptions};
+use fulmar_driver::listener::{ListenOptions, listen};
 use fulmar_driver::sim::{SimClient, SimDriver, SimNetwork, SimOptions};
+use fulmar_driver::uring::{UringDriver, UringOptions};
 use fulmar_driver::{
     Block, CloseCause, Driver, Event, EventHandler, Ledger, Member, Piece, SendBatch, Sending,
     Short, SocketId, Took, Wake,
@@ -34,25 +36,51 @@ trait Lab {
     fn is_ended(&mut self, client: usize) -> bool;
 }
 
-struct EpollLab {
-    driver: EpollDriver,
+/// A driver over real sockets.
+trait Real: Driver + Sized {
+    fn over(listener: TcpListener) -> Self;
+    /// Sockets the driver still knows.
+    fn open(&self) -> usize;
+}
+
+impl Real for EpollDriver {
+    fn over(listener: TcpListener) -> Self {
+        let mut driver = Self::new(EpollOptions::default()).unwrap();
+        driver.listen(listener).unwrap();
+        driver
+    }
+    fn open(&self) -> usize {
+        self.sockets()
+    }
+}
+
+impl Real for UringDriver {
+    fn over(listener: TcpListener) -> Self {
+        let mut driver = Self::new(UringOptions::default())
+            .expect("io_uring is needed here; a container may forbid it");
+        driver.listen(listener).unwrap();
+        driver
+    }
+    fn open(&self) -> usize {
+        self.sockets()
+    }
+}
+
+struct SocketLab<D> {
+    driver: D,
     address: SocketAddr,
     clients: Vec<TcpStream>,
     ended: Vec<bool>,
 }
 
-impl Lab for EpollLab {
-    type Driver = EpollDriver;
+impl<D: Real> Lab for SocketLab<D> {
+    type Driver = D;
     fn new() -> Self {
-        let options = fulmar_driver::listener::ListenOptions::default();
-        let listener =
-            fulmar_driver::listener::listen(([127, 0, 0, 1], 0).into(), &options).unwrap();
+        let listener = listen(([127, 0, 0, 1], 0).into(), &ListenOptions::default()).unwrap();
         let address = listener.local_addr().unwrap();
-        let mut driver = EpollDriver::new(EpollOptions::default()).unwrap();
-        driver.listen(listener).unwrap();
-        Self { driver, address, clients: Vec::new(), ended: Vec::new() }
+        Self { driver: D::over(listener), address, clients: Vec::new(), ended: Vec::new() }
     }
-    fn driver(&mut self) -> &mut EpollDriver {
+    fn driver(&mut self) -> &mut D {
         &mut self.driver
     }
     fn connect(&mut self) -> usize {
@@ -394,10 +422,71 @@ fn no_connection_is_accepted_after_listening_stopped<L: Lab>() {
     assert_eq!(seen.accepted.len(), 1);
 }
 
+fn members_take_offers_in_any_number_and_size<D: Real>() {
+    let (mut lab, mut seen) = (SocketLab::<D>::new(), Seen::default());
+    let members: Vec<_> = (0..300).map(|_| accept(&mut lab, &mut seen)).collect();
+    let entries: Vec<Member> = members
+        .iter()
+        .map(|(_, socket)| Member { socket: *socket, slot: socket.index, tag: 0 })
+        .collect();
+    let mut expected = vec![Vec::new(); members.len()];
+    let mut shorts = Vec::new();
+    for (round, count) in [1, 7, 8, 127, 128, 129, 300].into_iter().enumerate() {
+        let message = bytes(50 + round * 100, round);
+        let (first, rest) = entries.split_at(count);
+        let pieces = span(&message);
+        let one = [Piece { block: Rc::clone(&pieces[0].block), range: 0..message.len() as u32 }];
+        lab.driver.offer(0, first, if round % 2 == 0 { &pieces } else { &one });
+        let other = bytes(20, round);
+        lab.driver.offer(1, rest, &span(&other));
+        lab.driver().settle(&mut shorts);
+        for (n, expected) in expected.iter_mut().enumerate() {
+            expected.extend(if n < count { &message } else { &other });
+        }
+    }
+    assert!(shorts.is_empty(), "nobody is full");
+    let mut read = vec![Vec::new(); members.len()];
+    poll_until(&mut lab, &mut seen, |lab, _| {
+        for (n, (client, _)) in members.iter().enumerate() {
+            read[n].extend(lab.read(*client));
+        }
+        read.iter().zip(&expected).all(|(got, expected)| got.len() >= expected.len())
+    });
+    assert!(read == expected);
+}
+
+fn sockets_come_and_go_while_receiving_without_a_trace<L: Lab>() {
+    let (mut lab, mut seen) = (L::new(), Seen::default());
+    for round in 0..50 {
+        let (client, socket) = accept(&mut lab, &mut seen);
+        lab.driver().start_recv(socket);
+        match round % 5 {
+            0 => {}
+            1 => drop(lab.write(client, &bytes(300_000, round))),
+            2 => lab.finish(client),
+            3 => lab.reset(client),
+            _ => lab.driver().stop_recv(socket),
+        }
+        if round % 3 == 0 {
+            lab.driver().poll(TICK, &mut seen).unwrap();
+        }
+        let member = Member { socket, slot: 0, tag: 0 };
+        lab.driver().offer(0, &[member; 1], &span(b"to whom it may concern"));
+        lab.driver().settle(&mut Vec::new());
+        lab.driver().close(socket);
+        poll_until(&mut lab, &mut seen, |_, seen| seen.closed.contains_key(&socket));
+        assert_eq!(seen.closed[&socket].len(), 1);
+    }
+}
+
 macro_rules! contract {
     ($($name:ident),* $(,)?) => {
-        mod epoll { $(#[test] fn $name() { super::$name::<super::EpollLab>(); })* }
-        mod sim { $(#[test] fn $name() { super::$name::<super::SimLab>(); })* }
+        contract!(@ epoll SocketLab<super::EpollDriver>, $($name,)*);
+        contract!(@ uring SocketLab<super::UringDriver>, $($name,)*);
+        contract!(@ sim SimLab, $($name,)*);
+    };
+    (@ $driver:ident $lab:ident $(<$real:ty>)?, $($name:ident,)*) => {
+        mod $driver { $(#[test] fn $name() { super::$name::<super::$lab $(<$real>)?>(); })* }
     };
 }
 
@@ -412,6 +501,78 @@ contract! {
     an_offer_reaches_everybody_or_says_how_far_it_got,
     a_wake_from_another_thread_ends_the_poll,
     no_connection_is_accepted_after_listening_stopped,
+    sockets_come_and_go_while_receiving_without_a_trace,
+}
+
+fn no_socket_is_left_when_all_are_closed<D: Real>() {
+    let (mut lab, mut seen) = (SocketLab::<D>::new(), Seen::default());
+    let sockets: Vec<_> = (0..200).map(|_| accept(&mut lab, &mut seen).1).collect();
+    for (n, socket) in sockets.iter().enumerate() {
+        lab.driver.start_recv(*socket);
+        lab.write(n, &bytes(5000, n));
+    }
+    let entries: Vec<Member> =
+        sockets.iter().map(|socket| Member { socket: *socket, slot: 0, tag: 0 }).collect();
+    lab.driver.offer(0, &entries, &span(&bytes(4 << 20, 1)));
+    lab.driver.settle(&mut Vec::new());
+    lab.driver.poll(TICK, &mut seen).unwrap();
+    let pending = lab.driver.send(sockets[0], SendBatch::from_bytes(vec![1; 16 << 20]));
+    assert!(matches!(pending, Sending::Pending));
+    sockets.iter().for_each(|socket| lab.driver.close(*socket));
+    poll_until(&mut lab, &mut seen, |_, seen| seen.closed.len() == sockets.len());
+    assert_eq!(lab.driver.open(), 0);
+    poll_until(&mut lab, &mut seen, |lab, _| (0..sockets.len()).all(|n| lab.is_ended(n)));
+}
+
+#[test]
+fn epoll_members_take_offers_in_any_number_and_size() {
+    members_take_offers_in_any_number_and_size::<EpollDriver>();
+}
+
+#[test]
+fn uring_members_take_offers_in_any_number_and_size() {
+    members_take_offers_in_any_number_and_size::<UringDriver>();
+}
+
+#[test]
+fn epoll_leaves_no_socket_when_all_are_closed() {
+    no_socket_is_left_when_all_are_closed::<EpollDriver>();
+}
+
+#[test]
+fn uring_leaves_no_socket_when_all_are_closed() {
+    no_socket_is_left_when_all_are_closed::<UringDriver>();
+}
+
+#[test]
+fn a_ring_short_of_buffers_loses_nothing() {
+    let listener = listen(([127, 0, 0, 1], 0).into(), &ListenOptions::default()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let options = UringOptions { receive_buffers: 2, receive_buffer_bytes: 4096 };
+    let mut driver = UringDriver::new(options).unwrap();
+    driver.listen(listener).unwrap();
+    let mut lab = SocketLab { driver, address, clients: Vec::new(), ended: Vec::new() };
+    let mut seen = Seen::default();
+    let sockets: Vec<_> = (0..20).map(|_| accept(&mut lab, &mut seen)).collect();
+    for (client, socket) in &sockets {
+        assert_eq!(lab.write(*client, &bytes(60_000, *client)), 60_000);
+        lab.driver.start_recv(*socket);
+    }
+    poll_until(&mut lab, &mut seen, |_, seen| {
+        seen.received.values().map(Vec::len).sum::<usize>() == sockets.len() * 60_000
+    });
+    assert!(sockets.iter().all(|(client, socket)| seen.received[socket] == bytes(60_000, *client)));
+}
+
+#[test]
+fn what_a_peer_sent_ahead_arrives_in_one_piece() {
+    let (mut lab, mut seen) = (SocketLab::<UringDriver>::new(), Seen::default());
+    let (client, socket) = accept(&mut lab, &mut seen);
+    poll_some(&mut lab, &mut seen);
+    assert_eq!(lab.write(client, &bytes(40_000, 1)), 40_000);
+    lab.driver.start_recv(socket);
+    poll_until(&mut lab, &mut seen, |_, seen| seen.received.contains_key(&socket));
+    assert_eq!(seen.received[&socket].len(), 40_000);
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub(crate) struct Configuration {
     pub(crate) shards: usize,
     /// Threads for handlers that may block, at least 1.
     pub(crate) workers: usize,
+    /// The kernel interface of the event loops.
+    pub(crate) io: fulmar::Io,
     /// Whether shards are pinned to cores.
     pub(crate) pin: bool,
     /// Whether the demo page is served at `/`.
@@ -37,6 +39,9 @@ pub(crate) struct Configuration {
     /// At least one; no two match the same requests.
     pub(crate) endpoints: Vec<EndpointConfiguration>,
 }
+
+/// In the order of the key's words.
+const INTERFACES: [fulmar::Io; 3] = [fulmar::Io::Auto, fulmar::Io::Epoll, fulmar::Io::IoUring];
 
 /// `[limits]`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -154,6 +159,7 @@ pub(crate) fn resolve(reader: &mut Reader, root: &Node) -> Configuration {
         listen: reader.address(scope, "listen"),
         shards: reader.number(scope, "shards"),
         workers: reader.number(scope, "workers"),
+        io: reader.choice(scope, "io", &INTERFACES),
         pin: reader.switch(scope, "pin"),
         demo,
         log: reader.choice(scope, "log", &Format::ALL),

@@ -97,6 +97,9 @@ pub(crate) const KEYS: &[Key] = &[
         "The number of event loops, each on a thread of its own."),
     key("workers", number(1, 1024), Cores,
         "The number of threads that run handlers which may block."),
+    key("io", Choice(&["auto", "epoll", "io_uring"]), Value("\"auto\""),
+        "The kernel interface of the event loops; `auto` is io_uring where it can be used (Linux \
+         6.1 or later, not forbidden by a container), else epoll."),
     key("pin", Switch, Value("true"),
         "Pins each shard to a core where there is one core per shard."),
     key("demo", Switch, WithoutEndpoints,

@@ -4,7 +4,7 @@ use super::keys::KEYS;
 use strsim::{damerau_levenshtein, jaro_winkler};
 
 /// Names that other servers use for a setting, and ours.
-const ELSEWHERE: [(&str, &str); 8] = [
+const ELSEWHERE: [(&str, &str); 9] = [
     ("max_payload_length", "limits.message_bytes_max"),
     ("max_message_size", "limits.message_bytes_max"),
     ("idle_timeout", "timeouts.idle"),
@@ -12,6 +12,7 @@ const ELSEWHERE: [(&str, &str); 8] = [
     ("max_backpressure", "backpressure.bytes_max"),
     ("allowed_origins", "endpoint[].origins"),
     ("threads", "shards"),
+    ("backend", "io"),
     ("port", "listen"),
 ];
 

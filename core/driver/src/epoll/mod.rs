@@ -5,7 +5,6 @@
 //! the buffer has drained the socket: no second call is made to hear `EAGAIN`.
 
 mod socket;
-mod system;
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,6 +18,7 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use self::socket::{Advance, Socket};
+use crate::system;
 use crate::{
     CloseCause, Driver, Event, EventHandler, Member, Piece, SendBatch, Sending, Short, SocketId,
     Took, Wake,

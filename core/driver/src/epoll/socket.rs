@@ -6,8 +6,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use mio::event::Event;
 
-use super::system::{self, Span};
 use crate::SendBatch;
+use crate::system::{self, Span, Wrote};
 
 /// 32 bytes in the table; the box exists only while a batch is stuck.
 #[derive(Debug)]
@@ -107,25 +107,26 @@ impl Socket {
         }
     }
 
-    fn write_from(&mut self, batch: SendBatch, mut done: usize) -> Advance {
-        while done < batch.len() {
-            match system::send_batch(self.raw(), &batch, done) {
-                Ok(n) => done += n,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.writable = false;
-                    self.in_flight = Some(Box::new(InFlight { batch, done }));
-                    return Advance::Full;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Advance::Failed(error),
+    fn write_from(&mut self, batch: SendBatch, done: usize) -> Advance {
+        match system::write(self.raw(), batch, done) {
+            Wrote::All(batch) => match self.finish_shutting_down() {
+                Ok(()) => Advance::Done(batch),
+                Err(error) => Advance::Failed(error),
+            },
+            Wrote::Some(batch, done) => {
+                self.writable = false;
+                self.in_flight = Some(Box::new(InFlight { batch, done }));
+                Advance::Full
             }
+            Wrote::Failed(error) => Advance::Failed(error),
         }
-        if self.shut_down_when_sent
-            && let Err(error) = system::shutdown(self.raw(), Shutdown::Write)
-        {
-            return Advance::Failed(error);
+    }
+
+    fn finish_shutting_down(&self) -> io::Result<()> {
+        if !self.shut_down_when_sent {
+            return Ok(());
         }
-        Advance::Done(batch)
+        system::shutdown(self.raw(), Shutdown::Write)
     }
 
     /// `None` if the socket took all of the span, else how much.

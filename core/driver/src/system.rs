@@ -1,4 +1,4 @@
-//! The system calls of the epoll driver.
+//! The system calls that both drivers make on sockets.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -13,7 +13,7 @@ use crate::{Piece, SendBatch};
 /// Parts handed to the kernel in one call; more go in the next.
 const PARTS_MAX: usize = 64;
 
-pub(super) fn accept(listener: &TcpListener) -> io::Result<(OwnedFd, SocketAddr)> {
+pub(crate) fn accept(listener: &TcpListener) -> io::Result<(OwnedFd, SocketAddr)> {
     // One accept4. The socket stays in blocking mode: every call here says `MSG_DONTWAIT` itself,
     // which saves the two calls that would change the mode.
     let (socket, peer) = SockRef::from(listener).accept()?;
@@ -21,7 +21,7 @@ pub(super) fn accept(listener: &TcpListener) -> io::Result<(OwnedFd, SocketAddr)
     Ok((socket.into(), peer))
 }
 
-pub(super) fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<Socket> {
+pub(crate) fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
@@ -37,11 +37,11 @@ pub(super) fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result
     Ok(socket)
 }
 
-pub(super) fn take_error(fd: RawFd) -> Option<io::Error> {
+pub(crate) fn take_error(fd: RawFd) -> Option<io::Error> {
     with_fd(fd, |fd| SockRef::from(&fd).take_error()).ok().flatten()
 }
 
-pub(super) fn shutdown(fd: RawFd, how: Shutdown) -> io::Result<()> {
+pub(crate) fn shutdown(fd: RawFd, how: Shutdown) -> io::Result<()> {
     with_fd(fd, |fd| SockRef::from(&fd).shutdown(how))
 }
 
@@ -55,14 +55,39 @@ fn with_fd<R>(fd: RawFd, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>) -> 
     call(fd.as_fd())
 }
 
-pub(super) fn receive(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn receive(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: the buffer is valid for writes of its length during the call.
     let n = unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
+/// How far a batch got in one go.
+pub(crate) enum Wrote {
+    /// The kernel has all of it.
+    All(SendBatch),
+    /// The socket is full; so many bytes of the batch are gone.
+    Some(SendBatch, usize),
+    /// The socket is dead.
+    Failed(io::Error),
+}
+
+/// Writes a batch from `done` on until all is gone or the socket is full.
+pub(crate) fn write(fd: RawFd, batch: SendBatch, mut done: usize) -> Wrote {
+    while done < batch.len() {
+        match send_batch(fd, &batch, done) {
+            Ok(n) => done += n,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Wrote::Some(batch, done);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Wrote::Failed(error),
+        }
+    }
+    Wrote::All(batch)
+}
+
 /// Sends what follows the first `done` bytes of a batch, up to [`PARTS_MAX`] parts.
-pub(super) fn send_batch(fd: RawFd, batch: &SendBatch, done: usize) -> io::Result<usize> {
+fn send_batch(fd: RawFd, batch: &SendBatch, done: usize) -> io::Result<usize> {
     if let [only] = batch.parts() {
         return send(fd, only.bytes().get(done..).unwrap_or(&[]));
     }
@@ -84,24 +109,24 @@ pub(super) fn send_batch(fd: RawFd, batch: &SendBatch, done: usize) -> io::Resul
 }
 
 /// The bytes of an offer, laid out once for all its members.
-pub(super) struct Span<'a> {
+pub(crate) struct Span<'a> {
     pieces: &'a [Piece],
     vectors: SmallVec<[libc::iovec; 4]>,
     len: usize,
 }
 
 impl<'a> Span<'a> {
-    pub(super) fn new(pieces: &'a [Piece]) -> Self {
+    pub(crate) fn new(pieces: &'a [Piece]) -> Self {
         // More pieces than the kernel takes at once are short offers; the rest goes on by `send`.
         let vectors = pieces.iter().take(1024).map(|piece| vector(piece.bytes())).collect();
         Self { pieces, vectors, len: pieces.iter().map(Piece::len).sum() }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    pub(super) fn send(&self, fd: RawFd) -> io::Result<usize> {
+    pub(crate) fn send(&self, fd: RawFd) -> io::Result<usize> {
         match self.pieces {
             [only] => send(fd, only.bytes()),
             _ => send_vectors(fd, &self.vectors),
