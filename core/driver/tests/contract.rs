@@ -479,14 +479,14 @@ fn sockets_come_and_go_while_receiving_without_a_trace<L: Lab>() {
     }
 }
 
+type EpollLab = SocketLab<EpollDriver>;
+type UringLab = SocketLab<UringDriver>;
+
 macro_rules! contract {
     ($($name:ident),* $(,)?) => {
-        contract!(@ epoll SocketLab<super::EpollDriver>, $($name,)*);
-        contract!(@ uring SocketLab<super::UringDriver>, $($name,)*);
-        contract!(@ sim SimLab, $($name,)*);
-    };
-    (@ $driver:ident $lab:ident $(<$real:ty>)?, $($name:ident,)*) => {
-        mod $driver { $(#[test] fn $name() { super::$name::<super::$lab $(<$real>)?>(); })* }
+        mod epoll { $(#[test] fn $name() { super::$name::<super::EpollLab>(); })* }
+        mod uring { $(#[test] fn $name() { super::$name::<super::UringLab>(); })* }
+        mod sim { $(#[test] fn $name() { super::$name::<super::SimLab>(); })* }
     };
 }
 
