@@ -80,14 +80,27 @@ impl Binary {
     /// If there is no such file (`cargo build -p fulmar-server` makes it), or it does not start.
     #[must_use]
     pub fn start(configuration: &str, arguments: &[&str]) -> Self {
+        let io = ["--io", &io().to_string()];
+        Self::launch(Command::new(executable()), configuration, &[&io, arguments].concat())
+    }
+
+    /// The same where the system refuses io_uring with this error (`EPERM`, `ENOSYS`), as
+    /// containers do; without [`io`].
+    ///
+    /// # Panics
+    /// As [`start`](Self::start), and without `python3`.
+    #[must_use]
+    pub fn start_without_io_uring(error: &str, configuration: &str, arguments: &[&str]) -> Self {
+        Self::launch(without_io_uring(error), configuration, arguments)
+    }
+
+    fn launch(mut command: Command, configuration: &str, arguments: &[&str]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("fulmar-tests-{}-{number}", std::process::id());
         let directory = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&directory).unwrap();
         std::fs::write(directory.join("fulmar.toml"), configuration).unwrap();
-        let path = executable();
-        let mut command = Command::new(&path);
         // Only what a test sets itself may take part.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("FULMAR_") {
@@ -96,7 +109,6 @@ impl Binary {
         }
         let mut child = command
             .args(["--listen", "127.0.0.1:0", "--log", "text", "-c", "fulmar.toml"])
-            .args(["--io", &io().to_string()])
             .args(arguments)
             .current_dir(&directory)
             .stdin(Stdio::null())
@@ -104,6 +116,7 @@ impl Binary {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| {
+                let path = executable();
                 panic!("{}: {error}; cargo build -p fulmar-server makes it", path.display())
             });
         let errors = BufReader::new(child.stderr.take().unwrap());
@@ -183,6 +196,15 @@ impl Drop for Binary {
 fn ready_address(line: &str) -> Option<SocketAddr> {
     let mut words = line.split_whitespace().skip_while(|word| *word != "ready");
     words.nth(1)?.parse().ok()
+}
+
+/// The binary, not yet started, in a process that may not use io_uring.
+#[must_use]
+pub fn without_io_uring(error: &str) -> Command {
+    let wrapper = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/without_io_uring.py");
+    let mut command = Command::new("python3");
+    command.args([wrapper, error]).arg(executable());
+    command
 }
 
 fn executable() -> PathBuf {

@@ -159,6 +159,13 @@ pub trait Driver {
     fn stop_recv(&mut self, socket: SocketId);
     /// Sends the whole batch, however long it takes.
     fn send(&mut self, socket: SocketId, batch: SendBatch) -> Sending;
+    /// Sends the whole batch and our FIN after it, as [`send`](Self::send) and then
+    /// [`shutdown`](Self::shutdown) would; in one segment where the kernel can.
+    fn send_last(&mut self, socket: SocketId, batch: SendBatch) -> Sending {
+        let sending = self.send(socket, batch);
+        self.shutdown(socket);
+        sending
+    }
     /// Offers the same bytes, the concatenation of `pieces`, to each of `members`.
     fn offer(&mut self, offer: u32, members: &[Member], pieces: &[Piece]);
     /// Ends all offers made since the last call and reports those that were not taken whole.

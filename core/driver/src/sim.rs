@@ -3,9 +3,12 @@
 //! [`SimDriver`] is the shard's side, [`SimNetwork`] the clients' side of the same sockets; both
 //! live on one thread. What a client does not read fills the socket's buffer, and then sends are
 //! short, offers are refused and batches stay in flight, as with a real socket.
+//!
+//! A million clients fit into memory and into a test's time: a silent one is one entry of a table,
+//! and a poll looks only at sockets where something is under way.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -75,6 +78,9 @@ impl Wake for SimWaker {
     }
 }
 
+/// Connections accepted in one poll, if the network delays nothing; one otherwise.
+const ACCEPTS_PER_POLL: usize = 256;
+
 #[derive(Debug)]
 struct Network {
     seed: u64,
@@ -84,6 +90,8 @@ struct Network {
     sockets: Vec<Option<u32>>,
     free: Vec<u32>,
     waiting: VecDeque<u32>,
+    /// Indexes of sockets where something is under way, see [`Client::has_work`].
+    working: BTreeSet<u32>,
     generation: u32,
     listening: bool,
     fingerprint: u64,
@@ -92,10 +100,12 @@ struct Network {
 #[derive(Debug, Default)]
 struct Client {
     socket: Option<SocketId>,
-    to_server: VecDeque<u8>,
-    from_server: VecDeque<u8>,
-    capacity: usize,
-    in_flight: Option<(SendBatch, usize)>,
+    /// Bytes the socket holds while the client does not read.
+    capacity: u32,
+    /// Bytes read and forgotten, if the client is careless.
+    forgotten: u64,
+    /// Absent while there is none of it.
+    under_way: Option<Box<UnderWay>>,
     receiving: bool,
     /// The client's FIN: sent, delivered.
     finished: bool,
@@ -105,8 +115,21 @@ struct Client {
     shut_down_when_sent: bool,
     reset: bool,
     /// Closed by the server; `Closed` is owed until `gone`.
-    closing: Option<CloseCause>,
+    closing: bool,
     gone: bool,
+    /// Whether it reads everything at once and keeps nothing.
+    careless: bool,
+}
+
+const _: () = assert!(size_of::<Client>() <= 48);
+
+/// Bytes between a client and the server.
+#[derive(Debug, Default)]
+struct UnderWay {
+    to_server: VecDeque<u8>,
+    from_server: VecDeque<u8>,
+    /// What the server sends, and how much of it is in `from_server`.
+    in_flight: Option<(SendBatch, usize)>,
 }
 
 impl SimNetwork {
@@ -115,7 +138,7 @@ impl SimNetwork {
         let mut network = self.0.borrow_mut();
         let index = u32::try_from(network.clients.len()).unwrap_or(u32::MAX);
         let most = network.options.capacity_bytes_max.max(1) as u64;
-        let capacity = usize::try_from(network.below(most)).unwrap_or(0) + 1;
+        let capacity = u32::try_from(network.below(most)).unwrap_or(u32::MAX).saturating_add(1);
         let refused = !network.listening;
         network.clients.push(Client { capacity, gone: refused, ..Client::default() });
         if !refused {
@@ -126,20 +149,38 @@ impl SimNetwork {
 
     /// The client sends.
     pub fn write(&self, client: SimClient, bytes: &[u8]) {
-        self.with(client, |client| client.to_server.extend(bytes));
+        self.with(client, |client| client.under_way_mut().to_server.extend(bytes));
     }
 
     /// Takes what has arrived at the client, which makes room in the socket.
     pub fn read(&self, client: SimClient) -> Vec<u8> {
-        self.with(client, |client| client.from_server.drain(..).collect())
+        self.read_some(client, usize::MAX)
     }
 
     /// Takes at most `most` bytes of it.
     pub fn read_some(&self, client: SimClient, most: usize) -> Vec<u8> {
         self.with(client, |client| {
-            let n = most.min(client.from_server.len());
-            client.from_server.drain(..n).collect()
+            let Some(under_way) = &mut client.under_way else { return Vec::new() };
+            let n = most.min(under_way.from_server.len());
+            under_way.from_server.drain(..n).collect()
         })
+    }
+
+    /// From now on the client reads whatever comes at once, and keeps only how much it was: for
+    /// crowds.
+    pub fn read_carelessly(&self, client: SimClient) {
+        self.with(client, |client| {
+            client.careless = true;
+            if let Some(under_way) = &mut client.under_way {
+                client.forgotten += under_way.from_server.len() as u64;
+                under_way.from_server = VecDeque::new();
+            }
+        });
+    }
+
+    /// How many bytes a careless client has read.
+    pub fn forgotten(&self, client: SimClient) -> u64 {
+        self.with(client, |client| client.forgotten)
     }
 
     /// The client's FIN, after what it has written.
@@ -154,7 +195,7 @@ impl SimNetwork {
 
     /// Whether the client sees the end: the server's FIN or reset.
     pub fn is_ended(&self, client: SimClient) -> bool {
-        self.with(client, |client| client.shut_down || client.gone || client.closing.is_some())
+        self.with(client, |client| client.shut_down || client.gone || client.closing)
     }
 
     /// Whether the server has let go of the socket.
@@ -172,24 +213,26 @@ impl SimNetwork {
         self.0.borrow().fingerprint
     }
 
+    /// Bytes of memory that the network itself takes while nothing is under way.
+    pub fn memory(&self) -> usize {
+        let network = self.0.borrow();
+        network.clients.capacity() * size_of::<Client>()
+            + network.sockets.capacity() * size_of::<Option<u32>>()
+            + network.free.capacity() * size_of::<u32>()
+            + network.waiting.capacity() * size_of::<u32>()
+    }
+
     /// Whether nothing is under way: no bytes, batches, connections or ends to deliver.
     pub fn is_quiet(&self) -> bool {
         let network = self.0.borrow();
-        network.waiting.is_empty()
-            && network.clients.iter().filter(|client| !client.gone).all(|client| {
-                let stuck = client.room() == 0;
-                client.closing.is_none()
-                    && !client.reset
-                    && (client.in_flight.is_none() || stuck)
-                    && (!client.receiving
-                        || (client.to_server.is_empty() && client.finished == client.ended))
-            })
+        network.waiting.is_empty() && network.working.is_empty()
     }
 
     fn with<R>(&self, client: SimClient, act: impl FnOnce(&mut Client) -> R) -> R {
         let mut network = self.0.borrow_mut();
-        let index = client.0 as usize;
-        act(network.clients.get_mut(index).expect("clients are never removed"))
+        let result = act(network.client(client.0));
+        network.look_at(client.0);
+        result
     }
 }
 
@@ -203,6 +246,7 @@ impl SimDriver {
             sockets: Vec::new(),
             free: Vec::new(),
             waiting: VecDeque::new(),
+            working: BTreeSet::new(),
             generation: 0,
             listening: true,
             fingerprint: 0,
@@ -215,25 +259,35 @@ impl SimDriver {
     fn live<R>(&self, socket: SocketId, act: impl FnOnce(&mut Network, u32) -> R) -> Option<R> {
         let mut network = self.network.0.borrow_mut();
         let client = network.live(socket)?;
-        Some(act(&mut network, client))
+        let result = act(&mut network, client);
+        network.look_at(client);
+        Some(result)
     }
 
     fn accept(&self, handler: &mut impl EventHandler) {
-        let accepted = {
-            let mut network = self.network.0.borrow_mut();
-            if network.waiting.is_empty() || network.is_delayed() {
-                return;
+        let is_prompt = self.network.0.borrow().options.delay_one_in <= 1;
+        for _ in 0..if is_prompt { ACCEPTS_PER_POLL } else { 1 } {
+            let accepted = {
+                let mut network = self.network.0.borrow_mut();
+                if network.waiting.is_empty() || network.is_delayed() {
+                    return;
+                }
+                network.accept()
+            };
+            if let Some((socket, peer)) = accepted {
+                handler.on_event(Event::Accepted { socket, peer });
             }
-            network.accept()
-        };
-        if let Some((socket, peer)) = accepted {
-            handler.on_event(Event::Accepted { socket, peer });
         }
     }
 
     /// One socket's share of a poll. The network is not borrowed while the handler runs.
     fn progress(&self, client: u32, handler: &mut impl EventHandler) {
-        let step = self.network.0.borrow_mut().step(client);
+        let step = {
+            let mut network = self.network.0.borrow_mut();
+            let step = network.step(client);
+            network.look_at(client);
+            step
+        };
         match step {
             Step::Nothing => {}
             Step::Closed(socket, cause) => handler.on_event(Event::Closed { socket, cause }),
@@ -280,7 +334,7 @@ impl Driver for SimDriver {
         let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.bytes()).copied().collect();
         for member in members {
             let took = self.live(member.socket, |network, client| {
-                debug_assert!(network.client(client).in_flight.is_none(), "no offer beside a send");
+                debug_assert!(!network.client(client).is_sending(), "no offer beside a send");
                 network.take(client, &bytes, 0)
             });
             let took = match took {
@@ -299,7 +353,7 @@ impl Driver for SimDriver {
     fn shutdown(&mut self, socket: SocketId) {
         self.live(socket, |network, client| {
             let client = network.client(client);
-            if client.in_flight.is_some() {
+            if client.is_sending() {
                 client.shut_down_when_sent = true;
             } else {
                 client.shut_down = true;
@@ -308,9 +362,7 @@ impl Driver for SimDriver {
     }
 
     fn close(&mut self, socket: SocketId) {
-        self.live(socket, |network, client| {
-            network.client(client).closing = Some(CloseCause::Requested);
-        });
+        self.live(socket, |network, client| network.client(client).closing = true);
     }
 
     fn stop_listening(&mut self) {
@@ -330,9 +382,9 @@ impl Driver for SimDriver {
             handler.on_event(Event::Woken);
         }
         self.accept(handler);
-        let count = self.network.0.borrow().sockets.len();
-        for index in 0..count {
-            let client = self.network.0.borrow().sockets.get(index).copied().flatten();
+        let working: Vec<u32> = self.network.0.borrow().working.iter().copied().collect();
+        for index in working {
+            let client = self.network.0.borrow().sockets.get(index as usize).copied().flatten();
             if let Some(client) = client {
                 self.progress(client, handler);
             }
@@ -349,7 +401,34 @@ enum Step {
 
 impl Client {
     fn room(&self) -> usize {
-        self.capacity.saturating_sub(self.from_server.len())
+        let held = self.under_way.as_ref().map_or(0, |under_way| under_way.from_server.len());
+        (self.capacity as usize).saturating_sub(held)
+    }
+
+    fn is_sending(&self) -> bool {
+        self.under_way.as_ref().is_some_and(|under_way| under_way.in_flight.is_some())
+    }
+
+    fn under_way_mut(&mut self) -> &mut UnderWay {
+        self.under_way.get_or_insert_default()
+    }
+
+    /// Whether a poll has something to do for it, now or when the network delays it no more.
+    fn has_work(&self) -> bool {
+        let is_heard = self.under_way.as_ref().is_some_and(|u| !u.to_server.is_empty());
+        self.closing
+            || self.reset
+            || (self.is_sending() && self.room() > 0)
+            || (self.receiving && (is_heard || self.finished != self.ended))
+    }
+
+    /// Whether nothing is between it and the server.
+    fn has_nothing_under_way(&self) -> bool {
+        self.under_way.as_ref().is_some_and(|under_way| {
+            under_way.to_server.is_empty()
+                && under_way.from_server.is_empty()
+                && under_way.in_flight.is_none()
+        })
     }
 }
 
@@ -378,7 +457,23 @@ impl Network {
     fn live(&mut self, socket: SocketId) -> Option<u32> {
         let client = (*self.sockets.get(socket.index as usize)?)?;
         let known = self.client(client);
-        (known.socket == Some(socket) && known.closing.is_none()).then_some(client)
+        (known.socket == Some(socket) && !known.closing).then_some(client)
+    }
+
+    /// Something of a client may have changed: notes whether it has work, and forgets what it does
+    /// not need.
+    fn look_at(&mut self, client: u32) {
+        let known = self.client(client);
+        if known.has_nothing_under_way() {
+            known.under_way = None;
+        }
+        let has_work = known.has_work();
+        let Some(socket) = known.socket else { return };
+        if has_work {
+            self.working.insert(socket.index);
+        } else {
+            self.working.remove(&socket.index);
+        }
     }
 
     fn accept(&mut self) -> Option<(SocketId, SocketAddr)> {
@@ -393,6 +488,7 @@ impl Network {
             *place = Some(client);
         }
         self.client(client).socket = Some(socket);
+        self.look_at(client);
         let [a, b, c, d] = client.to_be_bytes();
         self.note(5, client, 0);
         Some((socket, SocketAddr::from(([10, b, c, d], 1000 + u16::from(a)))))
@@ -407,20 +503,24 @@ impl Network {
         if is_short {
             n = usize::try_from(self.below(n as u64 + 1)).unwrap_or(0);
         }
-        let taken = rest.get(..n).unwrap_or(&[]);
-        self.client(index).from_server.extend(taken);
+        let client = self.client(index);
+        if client.careless {
+            client.forgotten += n as u64;
+        } else if n > 0 {
+            client.under_way_mut().from_server.extend(rest.get(..n).unwrap_or(&[]));
+        }
         self.note(3, index, n);
         n
     }
 
     fn send(&mut self, index: u32, batch: SendBatch) -> Option<SendBatch> {
-        debug_assert!(self.client(index).in_flight.is_none(), "one batch in flight per socket");
+        debug_assert!(!self.client(index).is_sending(), "one batch in flight per socket");
         let bytes = batch.to_bytes();
         let done = self.take(index, &bytes, 0);
         if done == bytes.len() {
             return Some(batch);
         }
-        self.client(index).in_flight = Some((batch, done));
+        self.client(index).under_way_mut().in_flight = Some((batch, done));
         None
     }
 
@@ -428,9 +528,9 @@ impl Network {
         let Some(socket) = self.client(index).socket else {
             return Step::Nothing;
         };
-        if let Some(cause) = self.client(index).closing {
+        if self.client(index).closing {
             self.remove(index, socket);
-            return Step::Closed(socket, cause);
+            return Step::Closed(socket, CloseCause::Requested);
         }
         if self.is_delayed() {
             return Step::Nothing;
@@ -448,8 +548,11 @@ impl Network {
         self.note(4, index, 0);
         let client = self.client(index);
         client.gone = true;
-        client.in_flight = None;
         client.socket = None;
+        if let Some(under_way) = &mut client.under_way {
+            under_way.in_flight = None;
+        }
+        self.working.remove(&socket.index);
         if let Some(place) = self.sockets.get_mut(socket.index as usize) {
             *place = None;
         }
@@ -457,14 +560,14 @@ impl Network {
     }
 
     fn continue_sending(&mut self, index: u32) -> Option<SendBatch> {
-        let (batch, done) = self.client(index).in_flight.take()?;
+        let (batch, done) = self.client(index).under_way.as_mut()?.in_flight.take()?;
         let bytes = batch.to_bytes();
         let done = done + self.take(index, &bytes, done);
+        let client = self.client(index);
         if done < bytes.len() {
-            self.client(index).in_flight = Some((batch, done));
+            client.under_way_mut().in_flight = Some((batch, done));
             return None;
         }
-        let client = self.client(index);
         client.shut_down |= client.shut_down_when_sent;
         Some(batch)
     }
@@ -476,11 +579,16 @@ impl Network {
         if !client.receiving || client.ended {
             return (Vec::new(), false);
         }
-        let n = split.min(client.to_server.len());
-        let bytes: Vec<u8> = client.to_server.drain(..n).collect();
-        client.ended = client.finished && client.to_server.is_empty();
+        let mut bytes = Vec::new();
+        let mut is_all = true;
+        if let Some(under_way) = &mut client.under_way {
+            let n = split.min(under_way.to_server.len());
+            bytes.extend(under_way.to_server.drain(..n));
+            is_all = under_way.to_server.is_empty();
+        }
+        client.ended = client.finished && is_all;
         let ended = client.ended;
-        self.note(1 + u64::from(ended), index, n);
+        self.note(1 + u64::from(ended), index, bytes.len());
         (bytes, ended)
     }
 }

@@ -71,10 +71,12 @@ pub(crate) enum Wrote {
     Failed(io::Error),
 }
 
-/// Writes a batch from `done` on until all is gone or the socket is full.
-pub(crate) fn write(fd: RawFd, batch: SendBatch, mut done: usize) -> Wrote {
+/// Writes a batch from `done` on until all is gone or the socket is full. With `then_fin` the
+/// kernel holds the end back for the FIN that the caller sends next.
+pub(crate) fn write(fd: RawFd, batch: SendBatch, mut done: usize, then_fin: bool) -> Wrote {
+    let flags = if then_fin { SEND_FLAGS | libc::MSG_MORE } else { SEND_FLAGS };
     while done < batch.len() {
-        match send_batch(fd, &batch, done) {
+        match send_batch(fd, &batch, done, flags) {
             Ok(n) => done += n,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Wrote::Some(batch, done);
@@ -87,9 +89,9 @@ pub(crate) fn write(fd: RawFd, batch: SendBatch, mut done: usize) -> Wrote {
 }
 
 /// Sends what follows the first `done` bytes of a batch, up to [`PARTS_MAX`] parts.
-fn send_batch(fd: RawFd, batch: &SendBatch, done: usize) -> io::Result<usize> {
+fn send_batch(fd: RawFd, batch: &SendBatch, done: usize, flags: i32) -> io::Result<usize> {
     if let [only] = batch.parts() {
-        return send(fd, only.bytes().get(done..).unwrap_or(&[]));
+        return send(fd, only.bytes().get(done..).unwrap_or(&[]), flags);
     }
     let mut skip = done;
     let mut vectors: SmallVec<[libc::iovec; PARTS_MAX]> = SmallVec::new();
@@ -105,7 +107,7 @@ fn send_batch(fd: RawFd, batch: &SendBatch, done: usize) -> io::Result<usize> {
             break;
         }
     }
-    send_vectors(fd, &vectors)
+    send_vectors(fd, &vectors, flags)
 }
 
 /// The bytes of an offer, laid out once for all its members.
@@ -128,8 +130,8 @@ impl<'a> Span<'a> {
 
     pub(crate) fn send(&self, fd: RawFd) -> io::Result<usize> {
         match self.pieces {
-            [only] => send(fd, only.bytes()),
-            _ => send_vectors(fd, &self.vectors),
+            [only] => send(fd, only.bytes(), SEND_FLAGS),
+            _ => send_vectors(fd, &self.vectors, SEND_FLAGS),
         }
     }
 }
@@ -140,19 +142,19 @@ fn vector(bytes: &[u8]) -> libc::iovec {
 
 const SEND_FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
-fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+fn send(fd: RawFd, bytes: &[u8], flags: i32) -> io::Result<usize> {
     // SAFETY: the bytes are valid for reads of their length during the call.
-    let n = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), SEND_FLAGS) };
+    let n = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) };
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
-fn send_vectors(fd: RawFd, vectors: &[libc::iovec]) -> io::Result<usize> {
+fn send_vectors(fd: RawFd, vectors: &[libc::iovec], flags: i32) -> io::Result<usize> {
     // SAFETY: an all-zero `msghdr` is a valid one: null pointers with zero lengths.
     let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
     message.msg_iov = vectors.as_ptr().cast_mut();
     message.msg_iovlen = vectors.len() as _;
     // SAFETY: the vectors point at bytes borrowed from a batch or from pieces that the caller holds
     // during the call, and the kernel only reads them.
-    let n = unsafe { libc::sendmsg(fd, &raw const message, SEND_FLAGS) };
+    let n = unsafe { libc::sendmsg(fd, &raw const message, flags) };
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }

@@ -312,6 +312,25 @@ fn shutdown_comes_after_what_was_sent<L: Lab>() {
     assert!(read == down && seen.closed.is_empty(), "the socket itself stays until it is closed");
 }
 
+fn the_last_batch_ends_the_stream<L: Lab>() {
+    for size in [1, 6 << 20] {
+        let (mut lab, mut seen) = (L::new(), Seen::default());
+        let (client, socket) = accept(&mut lab, &mut seen);
+        let down = bytes(size, 4);
+        let sending = lab.driver().send_last(socket, SendBatch::from_bytes(down.clone()));
+        let mut done = matches!(sending, Sending::Done(_));
+        lab.driver().shutdown(socket);
+        let mut read = Vec::new();
+        poll_until(&mut lab, &mut seen, |lab, seen| {
+            read.extend(lab.read(client));
+            done |= seen.sent.contains_key(&socket);
+            done && read.len() == down.len()
+        });
+        poll_until(&mut lab, &mut seen, |lab, _| lab.is_ended(client));
+        assert!(read == down && seen.closed.is_empty());
+    }
+}
+
 fn close_is_reported_once_also_with_a_batch_in_flight<L: Lab>() {
     let (mut lab, mut seen) = (L::new(), Seen::default());
     let (client, socket) = accept(&mut lab, &mut seen);
@@ -495,6 +514,7 @@ contract! {
     receiving_begins_when_asked_and_pauses_without_loss,
     the_peers_end_is_told_once_after_its_bytes_and_sending_goes_on,
     shutdown_comes_after_what_was_sent,
+    the_last_batch_ends_the_stream,
     close_is_reported_once_also_with_a_batch_in_flight,
     an_index_used_again_has_another_generation,
     a_reset_ends_the_socket_once,

@@ -29,7 +29,8 @@ pub(super) struct Socket {
     pub(super) connecting: bool,
     /// Whether it is in the list of sockets to go on with.
     pub(super) runnable: bool,
-    shut_down_when_sent: bool,
+    /// Whether our FIN follows what is in flight, or has left.
+    fin_follows: bool,
 }
 
 const _: () = assert!(size_of::<Socket>() <= 32);
@@ -62,7 +63,7 @@ impl Socket {
             ended: false,
             connecting: false,
             runnable: false,
-            shut_down_when_sent: false,
+            fin_follows: false,
         }
     }
 
@@ -108,7 +109,7 @@ impl Socket {
     }
 
     fn write_from(&mut self, batch: SendBatch, done: usize) -> Advance {
-        match system::write(self.raw(), batch, done) {
+        match system::write(self.raw(), batch, done, self.fin_follows) {
             Wrote::All(batch) => match self.finish_shutting_down() {
                 Ok(()) => Advance::Done(batch),
                 Err(error) => Advance::Failed(error),
@@ -123,7 +124,7 @@ impl Socket {
     }
 
     fn finish_shutting_down(&self) -> io::Result<()> {
-        if !self.shut_down_when_sent {
+        if !self.fin_follows {
             return Ok(());
         }
         system::shutdown(self.raw(), Shutdown::Write)
@@ -154,9 +155,14 @@ impl Socket {
         }
     }
 
+    /// The FIN is to follow the next batch.
+    pub(super) fn end_with_next(&mut self) {
+        self.fin_follows = true;
+    }
+
     pub(super) fn shutdown(&mut self) -> io::Result<()> {
-        if self.is_sending() {
-            self.shut_down_when_sent = true;
+        // Once is enough: it has left, or it leaves after the batch in flight.
+        if std::mem::replace(&mut self.fin_follows, true) || self.is_sending() {
             return Ok(());
         }
         system::shutdown(self.raw(), Shutdown::Write)

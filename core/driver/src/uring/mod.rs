@@ -406,6 +406,13 @@ impl Driver for UringDriver {
         Sending::Pending
     }
 
+    fn send_last(&mut self, id: SocketId, batch: SendBatch) -> Sending {
+        if let Some(socket) = self.live(id) {
+            socket.end_with_next();
+        }
+        self.send(id, batch)
+    }
+
     fn offer(&mut self, offer: u32, members: &[Member], pieces: &[Piece]) {
         self.queue_offers(offer, members, pieces);
     }

@@ -31,7 +31,8 @@ pub(super) struct Socket {
     pub(super) is_watched: bool,
     /// Whether it is in the list of those that may need a watch.
     pub(super) is_unwatched: bool,
-    shut_down_when_sent: bool,
+    /// Whether our FIN follows what is in flight, or has left.
+    fin_follows: bool,
     /// The poll in which it last received something.
     pub(super) fed: u8,
 }
@@ -77,7 +78,7 @@ impl Socket {
             awaits_writable: false,
             is_watched: false,
             is_unwatched: false,
-            shut_down_when_sent: false,
+            fin_follows: false,
             fed: 0,
         }
     }
@@ -152,7 +153,7 @@ impl Socket {
     }
 
     fn write_from(&mut self, batch: SendBatch, done: usize) -> Advance {
-        match system::write(self.raw(), batch, done) {
+        match system::write(self.raw(), batch, done, self.fin_follows) {
             Wrote::All(batch) => match self.finish_shutting_down() {
                 Ok(()) => Advance::Done(batch),
                 Err(error) => Advance::Failed(error),
@@ -167,15 +168,20 @@ impl Socket {
     }
 
     fn finish_shutting_down(&self) -> io::Result<()> {
-        if !self.shut_down_when_sent {
+        if !self.fin_follows {
             return Ok(());
         }
         system::shutdown(self.raw(), Shutdown::Write)
     }
 
+    /// The FIN is to follow the next batch.
+    pub(super) fn end_with_next(&mut self) {
+        self.fin_follows = true;
+    }
+
     pub(super) fn shutdown(&mut self) -> io::Result<()> {
-        if self.is_sending() {
-            self.shut_down_when_sent = true;
+        // Once is enough: it has left, or it leaves after the batch in flight.
+        if std::mem::replace(&mut self.fin_follows, true) || self.is_sending() {
             return Ok(());
         }
         system::shutdown(self.raw(), Shutdown::Write)
