@@ -1,4 +1,7 @@
-//! The WebSocket codec's speed: masking, pipelined small frames, and heads.
+//! How long the wire formats take: masking, frames, heads, and the handshake.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark")]
+
+mod part;
 
 use std::hint::black_box;
 
@@ -70,5 +73,13 @@ fn encoding(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, masking, decoding, encoding);
+/// Per connection: a request's head read, its answer written, and both.
+fn handshake(criterion: &mut Criterion) {
+    for part in part::HANDSHAKE {
+        let mut operation = (part.make)();
+        criterion.bench_function(part.name, |bencher| bencher.iter(&mut operation));
+    }
+}
+
+criterion_group!(benches, masking, decoding, encoding, handshake);
 criterion_main!(benches);
