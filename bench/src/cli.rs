@@ -33,6 +33,20 @@ pub(crate) enum Scenario {
     Broadcast(BroadcastArgs),
     /// The same with many small rooms: 1,000 rooms of 10 unless told otherwise.
     Rooms(BroadcastArgs),
+    /// Publish to one large room and time the first and the last receiver of every message.
+    ///
+    /// Counts from the moment before the publisher's frame is written. The generator polls without
+    /// ever sleeping; `blind` is how long it had not looked when the first copy was read, the most
+    /// that is its own part.
+    Burst(BurstArgs),
+    /// Measure what traffic in a large room does to a few echo connections.
+    ///
+    /// Two phases with the same connections: the room's members are silent in the first and receive
+    /// --room-rate messages a second in the second. Echo connections and members each have a thread
+    /// of the generator; both run on the CPU of --pin and pass it on after every few reads. `blind`
+    /// is how long the echo thread had not looked when a reply was read, the most of a response time
+    /// that is the generator's own part.
+    Beside(BesideArgs),
     /// Open and close connections as fast as the server takes them.
     Churn(ChurnArgs),
     /// Hold silent connections and measure the server's memory for each.
@@ -97,16 +111,85 @@ pub(crate) struct BroadcastArgs {
     /// Bytes of payload, at least 8.
     #[arg(long, value_parser = parse_bytes, default_value = "64")]
     pub(crate) size: usize,
+    /// What the server speaks after the handshake.
+    #[arg(long, value_enum, default_value_t = Protocol::Websocket)]
+    pub(crate) protocol: Protocol,
     #[command(flatten)]
     pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BurstArgs {
+    /// Address of members, such as ws://127.0.0.1:9000/rooms/{room}.
+    pub(crate) url: String,
+    /// Address of the publisher, if it differs.
+    #[arg(long)]
+    pub(crate) publish_url: Option<String>,
+    /// Members of the room, besides its publisher.
+    #[arg(long, value_parser = parse_count, default_value = "5k")]
+    pub(crate) members: u32,
+    /// The publisher gets its own messages as well, and a message is complete only with that copy.
+    #[arg(long)]
+    pub(crate) publisher_hears: bool,
+    /// Published messages per second, on schedule.
+    #[arg(short = 'q', long, value_parser = parse_rate, default_value = "20")]
+    pub(crate) rate: f64,
+    /// Bytes of payload, at least 8.
+    #[arg(long, value_parser = parse_bytes, default_value = "64")]
+    pub(crate) size: usize,
+    /// What the server speaks after the handshake.
+    #[arg(long, value_enum, default_value_t = Protocol::Websocket)]
+    pub(crate) protocol: Protocol,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BesideArgs {
+    /// Address of the echo connections, such as ws://127.0.0.1:9000/echo.
+    pub(crate) url: String,
+    /// Address of members, such as ws://127.0.0.1:9000/rooms/{room}.
+    pub(crate) room_url: String,
+    /// Address of the room's publisher, if it differs from that of members.
+    #[arg(long)]
+    pub(crate) publish_url: Option<String>,
+    /// Echo connections.
+    #[arg(short, long, value_parser = parse_count, default_value = "4")]
+    pub(crate) connections: u32,
+    /// Echoes per second over all connections, on schedule.
+    #[arg(short = 'q', long, value_parser = parse_rate, default_value = "200")]
+    pub(crate) rate: f64,
+    /// Bytes of payload of an echo.
+    #[arg(long, value_parser = parse_bytes, default_value = "20")]
+    pub(crate) size: usize,
+    /// Members of the room, besides its publisher.
+    #[arg(long, value_parser = parse_count, default_value = "5k")]
+    pub(crate) members: u32,
+    /// Messages published to the room per second, in the second phase. Sent 0.1 % faster, so that
+    /// they fall on ever other moments of the echo's schedule.
+    #[arg(long, value_parser = parse_rate, default_value = "10")]
+    pub(crate) room_rate: f64,
+    /// Bytes of payload of a room's message, at least 8.
+    #[arg(long, value_parser = parse_bytes, default_value = "64")]
+    pub(crate) room_size: usize,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
+    /// A message to a member is a message of WebSocket, and so is one from the publisher.
+    Websocket,
+    /// The NATS protocol. The room is a subject, named by the last segment of the address.
+    Nats,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ChurnArgs {
     /// Address such as ws://127.0.0.1:9000/echo.
     pub(crate) url: String,
-    /// Connections being opened or closed at a time.
-    #[arg(short = 'c', long, value_parser = parse_count, default_value = "32")]
+    /// Connections being opened or closed at a time: enough for the server never to be out of work.
+    #[arg(short = 'c', long, value_parser = parse_count, default_value = "128")]
     pub(crate) parallel: u32,
     /// End connections without a close frame.
     #[arg(long)]
@@ -282,6 +365,8 @@ impl Scenario {
         match self {
             Self::Echo(args) => &args.common,
             Self::Broadcast(args) | Self::Rooms(args) => &args.common,
+            Self::Burst(args) => &args.common,
+            Self::Beside(args) => &args.common,
             Self::Churn(args) => &args.common,
             Self::Idle(args) => &args.common,
             Self::Slow(args) => &args.common,

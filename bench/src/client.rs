@@ -20,15 +20,12 @@ use crate::clock::Clock;
 use crate::frames::Random;
 use crate::handshake;
 use crate::measure::ErrorLog;
+use crate::nats;
 use crate::target::Target;
 use crate::walker::Message;
 
 /// Bytes of the receive buffer: small enough to stay in the cache of one core.
 const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
-
-/// Sockets read before the load may send again: reading a thousand takes milliseconds, by which
-/// messages on a schedule would be late.
-const EVENTS_PER_POLL: usize = 64;
 
 /// Where one connection goes.
 #[derive(Clone, Debug)]
@@ -45,6 +42,8 @@ pub(crate) struct Route {
     pub(crate) any_accept: bool,
     /// Whether to read after the handshake.
     pub(crate) reads: bool,
+    /// What follows the handshake if the server speaks NATS. The path is `/` then.
+    pub(crate) nats: Option<nats::Seat>,
 }
 
 /// Is told what happens to the connections of a fleet. Connections go by the number they were
@@ -68,15 +67,15 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// A fleet without connections.
+    /// A fleet without connections, which reads at most `events_per_poll` sockets per poll.
     ///
     /// # Errors
     /// The kernel refuses an epoll instance.
-    pub(crate) fn new(clock: Clock) -> io::Result<Self> {
+    pub(crate) fn new(clock: Clock, events_per_poll: usize) -> io::Result<Self> {
         let options = EpollOptions {
             receive_buffer_bytes: RECEIVE_BUFFER_BYTES,
             receive_budget_bytes: 4 * RECEIVE_BUFFER_BYTES,
-            events_per_poll: EVENTS_PER_POLL,
+            events_per_poll,
             ..EpollOptions::default()
         };
         let table = Table {
@@ -101,7 +100,10 @@ impl Fleet {
         let socket = self.driver.connect(route.target.address, route.source)?;
         let key = handshake::key(random);
         let subprotocol = route.subprotocol.as_deref();
-        let path = route.target.path(route.room);
+        let path = match route.nats {
+            Some(_) => "/".to_owned(),
+            None => route.target.path(route.room),
+        };
         let request = handshake::request(&route.target.host, &path, &key, subprotocol);
         let opening = Opening {
             since,
@@ -110,6 +112,7 @@ impl Fleet {
             response: Vec::new(),
             any_accept: route.any_accept,
             reads: route.reads,
+            nats: route.nats.clone(),
         };
         let connection = Connection {
             socket,
@@ -140,7 +143,7 @@ impl Fleet {
     #[inline]
     pub(crate) fn send(&mut self, slot: u32, batch: SendBatch) -> Option<SendBatch> {
         let connection = self.table.connections.get_mut(slot as usize)?;
-        if connection.phase != Phase::Open || batch.is_empty() {
+        if !connection.phase.takes_frames() || batch.is_empty() {
             return None;
         }
         if connection.sending {
@@ -166,10 +169,7 @@ impl Fleet {
 
     /// Ends a connection with a close frame; the server is waited for.
     pub(crate) fn close_gracefully(&mut self, slot: u32) {
-        let mut frame = Vec::new();
-        let code = ws::close::NORMAL.to_be_bytes();
-        ws::write_masked_frame(&mut frame, true, false, Opcode::Close, &code, [0; 4]);
-        drop(self.send(slot, SendBatch::from_bytes(frame)));
+        self.say(slot, Opcode::Close, &ws::close::NORMAL.to_be_bytes());
         self.set_closing(slot);
     }
 
@@ -225,11 +225,7 @@ impl Fleet {
                     connection.sending = matches!(sending, Sending::Pending);
                 }
             }
-            Work::Pong(slot, payload) => {
-                let mut frame = Vec::new();
-                ws::write_masked_frame(&mut frame, true, false, Opcode::Pong, &payload, [0; 4]);
-                drop(self.send(slot, SendBatch::from_bytes(frame)));
-            }
+            Work::Say(slot, opcode, payload) => self.say(slot, opcode, &payload),
             Work::StopReading(slot) => {
                 if let Some(connection) = self.table.connections.get(slot as usize) {
                     self.driver.stop_recv(connection.socket);
@@ -237,10 +233,7 @@ impl Fleet {
             }
             Work::AnswerClose(slot, code) => {
                 let bytes = code.map(u16::to_be_bytes);
-                let payload = bytes.as_ref().map_or(&[][..], |bytes| bytes);
-                let mut frame = Vec::new();
-                ws::write_masked_frame(&mut frame, true, false, Opcode::Close, payload, [0; 4]);
-                drop(self.send(slot, SendBatch::from_bytes(frame)));
+                self.say(slot, Opcode::Close, bytes.as_ref().map_or(&[][..], |bytes| bytes));
                 self.table.closed_by_server(slot, code);
             }
             Work::Close(slot) => {
@@ -249,6 +242,13 @@ impl Fleet {
                 }
             }
         }
+    }
+
+    /// Sends one frame of this side's own making.
+    fn say(&mut self, slot: u32, opcode: Opcode, payload: &[u8]) {
+        let mut frame = Vec::with_capacity(payload.len() + 14);
+        ws::write_masked_frame(&mut frame, true, false, opcode, payload, [0; 4]);
+        drop(self.send(slot, SendBatch::from_bytes(frame)));
     }
 
     fn upgrade(&mut self, slot: u32) {

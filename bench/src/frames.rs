@@ -3,6 +3,8 @@
 //! A stamp is 8 bytes: 48 bits as a little-endian number in binary messages, as 8 printable
 //! characters (no quote, no backslash) in text messages.
 
+use std::ops::Range;
+
 use fulmar_proto::ws::{self, Opcode};
 
 /// Bytes of one stamp.
@@ -26,7 +28,11 @@ pub(crate) struct Format {
 #[derive(Debug)]
 pub(crate) struct Encoder {
     format: Format,
+    opcode: Opcode,
+    /// The payload of a frame: a message and what is wrapped around it.
     payload: Vec<u8>,
+    /// Where in it the message is.
+    message: Range<usize>,
     /// A whole frame with the key 0, whose stamps are overwritten.
     template: Vec<u8>,
     random: Random,
@@ -35,10 +41,22 @@ pub(crate) struct Encoder {
 impl Encoder {
     /// An encoder whose masking keys follow from `seed`.
     pub(crate) fn new(format: Format, seed: u64) -> Self {
-        let payload: Vec<u8> = (b'a'..=b'z').cycle().take(format.size).collect();
+        Self::build(format, format.opcode(), &[], &[], seed)
+    }
+
+    /// The same, with every message wrapped into a command of another protocol in a binary frame.
+    pub(crate) fn wrapped(format: Format, before: &[u8], after: &[u8], seed: u64) -> Self {
+        Self::build(format, Opcode::Binary, before, after, seed)
+    }
+
+    fn build(format: Format, opcode: Opcode, before: &[u8], after: &[u8], seed: u64) -> Self {
+        let mut payload = before.to_vec();
+        payload.extend((b'a'..=b'z').cycle().take(format.size));
+        let message = before.len()..payload.len();
+        payload.extend_from_slice(after);
         let mut template = Vec::new();
-        ws::write_masked_frame(&mut template, true, false, format.opcode(), &payload, [0; 4]);
-        Self { format, payload, template, random: Random::new(seed) }
+        ws::write_masked_frame(&mut template, true, false, opcode, &payload, [0; 4]);
+        Self { format, opcode, payload, message, template, random: Random::new(seed) }
     }
 
     /// Bytes of every frame.
@@ -46,20 +64,22 @@ impl Encoder {
         self.template.len()
     }
 
-    /// Appends a frame whose payload begins with as many of the stamps as fit.
+    /// Appends a frame whose message begins with as many of the stamps as fit.
     pub(crate) fn append(&mut self, out: &mut Vec<u8>, stamps: [u64; 2]) {
         let begin = out.len();
         if self.format.random_mask {
-            self.format.stamp(&mut self.payload, stamps);
+            if let Some(message) = self.payload.get_mut(self.message.clone()) {
+                self.format.stamp(message, stamps);
+            }
             let key = self.random.next().to_le_bytes();
             let key = [key[0], key[1], key[2], key[3]];
-            let opcode = self.format.opcode();
-            ws::write_masked_frame(out, true, false, opcode, &self.payload, key);
+            ws::write_masked_frame(out, true, false, self.opcode, &self.payload, key);
         } else {
             out.extend_from_slice(&self.template);
-            let payload_at = begin + self.template.len() - self.format.size;
-            if let Some(payload) = out.get_mut(payload_at..) {
-                self.format.stamp(payload, stamps);
+            let payload_at = begin + self.template.len() - self.payload.len();
+            let message = payload_at + self.message.start..payload_at + self.message.end;
+            if let Some(message) = out.get_mut(message) {
+                self.format.stamp(message, stamps);
             }
         }
     }

@@ -8,7 +8,7 @@
 //! | module | what |
 //! |---|---|
 //! | `cli`, `target`, `units` | what was asked for |
-//! | `client`, `handshake`, `walker`, `frames` | connections |
+//! | `client`, `handshake`, `walker`, `frames`, `nats` | connections |
 //! | `scenario`, `pace`, `measure` | loads, schedules, sums |
 //! | `server_usage`, `progress`, `report`, `threshold` | results |
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@ mod clock;
 mod frames;
 mod handshake;
 mod measure;
+mod nats;
 mod pace;
 mod progress;
 mod report;
@@ -71,7 +72,7 @@ fn main() -> ExitCode {
 }
 
 fn run(context: &Context, scenario: &Scenario) -> (&'static str, bool, Result<Outcome, String>) {
-    use crate::scenario::{broadcast, churn, echo, idle, slow};
+    use crate::scenario::{beside, broadcast, burst, churn, echo, idle, slow};
     match scenario {
         Scenario::Echo(args) => ("echo", args.rate.is_some(), echo::run_echo(context, args)),
         Scenario::Broadcast(args) => {
@@ -82,6 +83,8 @@ fn run(context: &Context, scenario: &Scenario) -> (&'static str, bool, Result<Ou
             let outcome = broadcast::run_broadcast(context, args, 1_000, 10);
             ("rooms", args.rate.is_some(), outcome)
         }
+        Scenario::Burst(args) => ("burst", true, burst::run_burst(context, args)),
+        Scenario::Beside(args) => ("beside", true, beside::run_beside(context, args)),
         Scenario::Churn(args) => ("churn", false, churn::run_churn(context, args)),
         Scenario::Idle(args) => ("idle", false, idle::run_idle(context, args)),
         Scenario::Slow(args) => ("slow", true, slow::run_slow(context, args)),

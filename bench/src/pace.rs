@@ -49,6 +49,12 @@ impl Pace {
         self.dealt / lanes + u64::from(u64::from(lane) < self.dealt % lanes)
     }
 
+    /// When the messages of `lane` were due that were dealt to it after the first `sent`, in
+    /// nanoseconds.
+    pub(crate) fn unsent(&self, lane: u32, sent: u64) -> impl Iterator<Item = u64> {
+        (sent..self.dealt_to(lane)).map(move |number| self.time(lane, number))
+    }
+
     fn at(&self, message: u64) -> u64 {
         self.start + whole(float(message) * self.interval)
     }
@@ -70,6 +76,8 @@ mod tests {
         assert_eq!(pace.next(), 5_000_500);
         assert_eq!(pace.time(1, 1), 4_000_500);
         assert_eq!(pace.time(2, 1), pace.next());
+        assert_eq!(pace.unsent(1, 0).collect::<Vec<_>>(), [1_000_500, 4_000_500]);
+        assert_eq!(pace.unsent(2, 1).count(), 0);
     }
 
     #[test]

@@ -51,6 +51,13 @@ impl Target {
         self.path.contains("{room}")
     }
 
+    /// The last segment of the path, which names a room where there are no paths.
+    pub(crate) fn subject(&self, room: u32) -> String {
+        let path = self.path(room);
+        let path = path.split('?').next().unwrap_or_default();
+        path.rsplit('/').next().unwrap_or_default().to_owned()
+    }
+
     /// The request target; `{room}` becomes the number of the room.
     pub(crate) fn path(&self, room: u32) -> String {
         self.path.replace("{room}", &room.to_string())
@@ -67,6 +74,7 @@ mod tests {
         assert_eq!(target.address, "127.0.0.1:9000".parse().unwrap());
         assert_eq!(target.host, "127.0.0.1:9000");
         assert_eq!(target.path(7), "/rooms/7?k=7");
+        assert_eq!(target.subject(7), "7");
         assert!(target.has_rooms());
     }
 

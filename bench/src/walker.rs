@@ -54,13 +54,16 @@ struct Progress {
     fragmented: bool,
 }
 
-#[derive(Clone, Copy)]
-struct FrameHead {
+/// What stands before a payload.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FrameHead {
     fin: bool,
-    opcode: Opcode,
+    /// What kind of frame it is.
+    pub(crate) opcode: Opcode,
     /// Bytes before the payload.
-    size: usize,
-    payload: u64,
+    pub(crate) size: usize,
+    /// Bytes of payload.
+    pub(crate) payload: u64,
 }
 
 impl Walker {
@@ -205,8 +208,11 @@ impl Progress {
 
 impl FrameHead {
     /// Parses a head; `None` if more bytes are needed.
+    ///
+    /// # Errors
+    /// No server may send it (RFC 6455, 5.2 and 5.5).
     #[inline]
-    fn parse(bytes: &[u8]) -> Result<Option<Self>, Malformed> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Self>, Malformed> {
         let &[first, second, ref rest @ ..] = bytes else {
             return Ok(None);
         };
@@ -247,7 +253,8 @@ impl FrameHead {
         Ok(Some(head))
     }
 
-    fn is_control(self) -> bool {
+    /// Whether it is of a close, ping or pong (RFC 6455, 5.5).
+    pub(crate) fn is_control(self) -> bool {
         matches!(self.opcode, Opcode::Close | Opcode::Ping | Opcode::Pong)
     }
 

@@ -1,6 +1,9 @@
 //! The load generator as a program, against small servers made with tungstenite.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "support/nats_server.rs"]
+mod nats_server;
+
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Output};
@@ -122,9 +125,7 @@ fn an_open_loop_keeps_its_rate_and_measures_from_the_intended_time() {
     let report = report(&format!("echo ws://{address}/echo -c 3 -q 500 --threads 2"));
     let messages = number(&report, "throughput", "messages");
     assert!((150..=250).contains(&messages), "{messages} of 200");
-    let series = report.get("latency").unwrap().as_array().unwrap();
-    let names: Vec<_> = series.iter().map(|s| s.get("name").unwrap().as_str().unwrap()).collect();
-    assert_eq!(names, ["response", "service"]);
+    assert_eq!(series(&report), ["response", "service"]);
 }
 
 #[test]
@@ -140,6 +141,77 @@ fn every_delivery_of_a_broadcast_is_accounted_for() {
         assert_eq!(number(&report, "delivery", "duplicated"), 0, "{options}");
         let delivered = number(&report, "delivery", "delivered");
         assert_eq!(delivered, number(&report, "delivery", "expected"), "{options}");
+    }
+}
+
+fn series(report: &Value) -> Vec<&str> {
+    let series = report.get("latency").unwrap().as_array().unwrap();
+    series.iter().map(|series| series.get("name").unwrap().as_str().unwrap()).collect()
+}
+
+fn percentile(report: &Value, name: &str, percentile: &str) -> u64 {
+    let series = report.get("latency").unwrap().as_array().unwrap();
+    let found = series.iter().find(|series| series.get("name").unwrap().as_str() == Some(name));
+    found.unwrap().get(percentile).unwrap().as_u64().unwrap()
+}
+
+#[test]
+fn a_burst_times_the_first_and_the_last_receiver() {
+    let address = serve(1);
+    let url = format!("ws://{address}/m/b --publish-url ws://{address}/p/b");
+    for options in ["", "--binary --mask random"] {
+        let report = report(&format!("burst {url} --members 20 -q 100 {options}"));
+        let names = ["first", "last", "spread", "blind", "response", "service", "complete"];
+        assert_eq!(series(&report), names);
+        assert_eq!(number(&report, "delivery", "lost"), 0, "{report}");
+        assert_eq!(number(&report, "delivery", "duplicated"), 0, "{report}");
+        let [first, last] = ["first", "last"].map(|name| percentile(&report, name, "p50"));
+        assert!(first > 0 && first < last, "{first} {last}");
+        assert!(percentile(&report, "first", "max") <= percentile(&report, "last", "max"));
+        assert!(percentile(&report, "blind", "p50") <= first);
+    }
+}
+
+#[test]
+fn echoes_beside_a_room_are_set_against_echoes_alone() {
+    let address = serve(1);
+    let room = format!("ws://{address}/m/b --publish-url ws://{address}/p/b");
+    let line = format!("beside ws://{address}/echo {room} --members 20 --room-rate 50 -q 100");
+    let report = report(&line);
+    let names = ["response", "service", "blind", "room_response", "room_service", "room_complete"];
+    let alone = ["alone", "alone_service", "alone_blind"];
+    assert_eq!(series(&report), [&names[..], &alone[..]].concat());
+    assert_eq!(number(&report, "delivery", "lost"), 0, "{report}");
+    assert_eq!(number(&report, "setup", "threads"), 2);
+    assert_eq!(number(&report, "setup", "connections"), 25);
+    let comparison = report.get("comparison").unwrap().as_array().unwrap();
+    let p50 = comparison.iter().next().unwrap();
+    let value = |field: &str| p50.get(field).unwrap().as_i64().unwrap();
+    assert_eq!(value("beside"), percentile(&report, "response", "p50").cast_signed());
+    assert_eq!(value("alone"), percentile(&report, "alone", "p50").cast_signed());
+    assert_eq!(value("difference"), value("beside") - value("alone"));
+    // 40 echoes, and 20 messages to 20 members.
+    let messages = number(&report, "throughput", "messages");
+    assert!((300..600).contains(&messages), "{messages}");
+}
+
+#[test]
+fn nats_messages_are_counted_however_they_are_cut_into_frames() {
+    for piece in [1000, 7] {
+        let address = nats_server::serve(piece);
+        let rooms = format!("ws://{address}/rooms/{{room}}");
+        let options = "--rooms 3 --members 4 --window 8 --size 200 --protocol nats";
+        let broadcast = report(&format!("broadcast {rooms} {options}"));
+        assert!(number(&broadcast, "throughput", "messages") > 100, "{broadcast}");
+        let url = format!("ws://{address}/m/tea --publish-url ws://{address}/p/tea");
+        let options = "--members 5 -q 100 --mask random --protocol nats";
+        let burst = report(&format!("burst {url} {options}"));
+        for report in [broadcast, burst] {
+            let delivery = |field| number(&report, "delivery", field);
+            assert_eq!(delivery("delivered"), delivery("expected"), "{report}");
+            assert_eq!(delivery("lost") + delivery("foreign") + delivery("duplicated"), 0);
+            assert!(report.get("errors").unwrap().as_array().unwrap().is_empty(), "{report}");
+        }
     }
 }
 
@@ -178,8 +250,7 @@ fn stuck_members_are_set_against_a_room_without_them() {
     let address = serve(1);
     let url = format!("ws://{address}/m/s --publish-url ws://{address}/p/s");
     let report = report(&format!("slow {url} --members 3 --stuck 2 -q 200 --size 64"));
-    let series = report.get("latency").unwrap().as_array().unwrap();
-    let names: Vec<_> = series.iter().map(|s| s.get("name").unwrap().as_str().unwrap()).collect();
+    let names = series(&report);
     let (with, alone) = names.split_at(3);
     assert_eq!(with, ["response", "service", "complete"]);
     assert_eq!(alone, ["alone", "alone_service", "alone_complete"]);
@@ -196,6 +267,8 @@ fn says_what_is_wrong_and_with_which_status() {
         "echo ws://127.0.0.1:1/ --threshold p98<1s",
         "echo --size x",
         "echo ws://127.0.0.1:1/ --threshold cpu_per_message<1us",
+        "beside ws://127.0.0.1:1/echo",
+        "burst ws://127.0.0.1:1/m --protocol mqtt",
     ] {
         assert_eq!(bench(wrong).status.code(), Some(2), "{wrong}");
     }

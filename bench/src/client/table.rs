@@ -1,12 +1,14 @@
 //! The connections of a fleet, and what the driver's events do to them.
 
 use fulmar_driver::{CloseCause, Event, EventHandler, SendBatch, SocketId};
+use fulmar_proto::ws::Opcode;
 
 use super::Sink;
 use crate::clock::Clock;
 use crate::handshake;
 use crate::measure::ErrorLog;
-use crate::walker::{Item, Walker};
+use crate::nats::{self, Said};
+use crate::walker::{Item, Malformed, Walker};
 
 /// All connections of one thread, by number.
 #[derive(Debug)]
@@ -26,7 +28,8 @@ pub(super) struct Table {
 pub(super) enum Work {
     Upgrade(u32),
     Flush(u32),
-    Pong(u32, Vec<u8>),
+    /// Sends one frame.
+    Say(u32, Opcode, Vec<u8>),
     StopReading(u32),
     /// Answers the peer's close frame.
     AnswerClose(u32, Option<u16>),
@@ -42,6 +45,8 @@ pub(super) struct Connection {
     pub(super) walker: Walker,
     pub(super) waiting: Option<Box<SendBatch>>,
     pub(super) opening: Option<Box<Opening>>,
+    /// What frames are read by instead of the walker if the server speaks NATS.
+    pub(super) nats: Option<Box<nats::Session>>,
 }
 
 /// How far a connection is in its life.
@@ -50,6 +55,8 @@ pub(super) enum Phase {
     #[default]
     Vacant,
     Opening,
+    /// Past the handshake, but the server's own protocol is still being agreed upon.
+    Greeting,
     Open,
     /// We asked for the end.
     Closing,
@@ -57,7 +64,15 @@ pub(super) enum Phase {
     Ending,
 }
 
-/// What only the handshake needs.
+impl Phase {
+    /// Whether frames may be sent.
+    #[inline]
+    pub(super) fn takes_frames(self) -> bool {
+        matches!(self, Self::Greeting | Self::Open)
+    }
+}
+
+/// What only the time until the connection is open needs.
 #[derive(Debug)]
 pub(super) struct Opening {
     pub(super) since: u64,
@@ -66,6 +81,7 @@ pub(super) struct Opening {
     pub(super) response: Vec<u8>,
     pub(super) any_accept: bool,
     pub(super) reads: bool,
+    pub(super) nats: Option<nats::Seat>,
 }
 
 impl Opening {
@@ -124,13 +140,14 @@ impl Table {
 
     #[inline]
     fn received(&mut self, socket: SocketId, bytes: &[u8], sink: &mut impl Sink) {
+        // Before anything else: what follows may have to come from memory first.
+        let now = self.clock.now();
         let Some(slot) = self.slot(socket) else {
             return;
         };
-        let now = self.clock.now();
         let phase = self.connections.get(slot as usize).map(|connection| connection.phase);
         let frames = match phase {
-            Some(Phase::Open | Phase::Closing) => bytes,
+            Some(Phase::Greeting | Phase::Open | Phase::Closing) => bytes,
             Some(Phase::Opening) => {
                 let Some(rest) = self.handshake(slot, bytes, now, sink) else {
                     return;
@@ -147,13 +164,48 @@ impl Table {
         let Some(connection) = self.connections.get_mut(slot as usize) else {
             return;
         };
+        if connection.nats.is_some() {
+            return self.walk_nats(slot, bytes, now, sink);
+        }
         let work = &mut self.work;
         let result = connection.walker.walk(bytes, |item| match item {
             Item::Message(message) => sink.message(slot, message, now),
-            Item::Ping(payload) => work.push(Work::Pong(slot, payload.to_vec())),
-            Item::Pong => {}
-            Item::Close(code) => work.push(Work::AnswerClose(slot, code)),
+            control => note_control(work, slot, &control),
         });
+        self.check(slot, result);
+    }
+
+    fn walk_nats(&mut self, slot: u32, bytes: &[u8], now: u64, sink: &mut impl Sink) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else {
+            return;
+        };
+        let Some(session) = &mut connection.nats else {
+            return;
+        };
+        let seat = connection.opening.as_ref().and_then(|opening| opening.nats.as_ref());
+        let (work, errors) = (&mut self.work, &mut self.errors);
+        let mut answered = false;
+        let result = session.walk(bytes, |said| match said {
+            Said::Message(message) => sink.message(slot, message, now),
+            Said::Info => {
+                if let Some(seat) = seat {
+                    work.push(Work::Say(slot, Opcode::Binary, seat.greeting()));
+                }
+            }
+            Said::Ping => work.push(Work::Say(slot, Opcode::Binary, nats::PONG.to_vec())),
+            Said::Pong => answered = true,
+            Said::Error(text) => errors.add("refused_by_server", || text.to_owned()),
+            Said::Control(control) => note_control(work, slot, &control),
+        });
+        if answered && connection.phase == Phase::Greeting {
+            self.set_open(slot, now, sink);
+        }
+        self.check(slot, result);
+    }
+
+    /// Ends a connection whose stream makes no sense.
+    #[inline]
+    fn check(&mut self, slot: u32, result: Result<(), Malformed>) {
         if let Err(malformed) = result {
             self.errors.add("malformed_frame", || malformed.0.to_owned());
             self.leave(slot, Phase::Ending);
@@ -176,14 +228,12 @@ impl Table {
             Ok(None) => None,
             Ok(Some(consumed)) => {
                 let rest = opening.response.len() - consumed;
-                let since = opening.since;
-                if !opening.reads {
-                    self.work.push(Work::StopReading(slot));
+                if opening.nats.is_some() {
+                    connection.phase = Phase::Greeting;
+                    connection.nats = Some(Box::default());
+                } else {
+                    self.set_open(slot, now, sink);
                 }
-                connection.opening = None;
-                connection.phase = Phase::Open;
-                self.open += 1;
-                sink.opened(slot, since, now);
                 Some(rest)
             }
             Err(why) => {
@@ -193,6 +243,22 @@ impl Table {
                 None
             }
         }
+    }
+
+    /// Takes a connection into service.
+    fn set_open(&mut self, slot: u32, now: u64, sink: &mut impl Sink) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else {
+            return;
+        };
+        let Some(opening) = connection.opening.take() else {
+            return;
+        };
+        if !opening.reads {
+            self.work.push(Work::StopReading(slot));
+        }
+        connection.phase = Phase::Open;
+        self.open += 1;
+        sink.opened(slot, opening.since, now);
     }
 
     /// Moves a connection out of service.
@@ -210,7 +276,7 @@ impl Table {
 
     pub(super) fn closed_by_server(&mut self, slot: u32, code: Option<u16>) {
         let phase = self.connections.get(slot as usize).map(|connection| connection.phase);
-        if phase == Some(Phase::Open) {
+        if phase.is_some_and(Phase::takes_frames) {
             self.errors.add("closed_by_server", || match code {
                 Some(code) => format!("close code {code}"),
                 None => "a close frame without a code".to_owned(),
@@ -222,7 +288,7 @@ impl Table {
     fn ended_without_close(&mut self, slot: u32) {
         let phase = self.connections.get(slot as usize).map(|connection| connection.phase);
         match phase {
-            Some(Phase::Opening) => self
+            Some(Phase::Opening | Phase::Greeting) => self
                 .errors
                 .add("handshake_refused", || "the server ended the connection".to_owned()),
             Some(Phase::Open) => self
@@ -240,7 +306,7 @@ impl Table {
         let now = self.clock.now();
         let phase = self.connections.get(slot as usize).map(|connection| connection.phase);
         match phase {
-            Some(Phase::Opening) => {
+            Some(Phase::Opening | Phase::Greeting) => {
                 self.errors.add("connect_failed", || format!("{cause:?}"));
             }
             Some(Phase::Open) => self.errors.add("connection_broken", || format!("{cause:?}")),
@@ -251,6 +317,16 @@ impl Table {
         sink.ended(slot, phase == Some(Phase::Closing), now);
     }
 }
+
+/// Notes what a control frame asks for.
+fn note_control(work: &mut Vec<Work>, slot: u32, control: &Item<'_>) {
+    match control {
+        Item::Ping(payload) => work.push(Work::Say(slot, Opcode::Pong, payload.to_vec())),
+        Item::Close(code) => work.push(Work::AnswerClose(slot, *code)),
+        Item::Pong | Item::Message(_) => {}
+    }
+}
+
 /// Puts `item` at `index`, growing the vector with defaults.
 pub(super) fn place<T: Default>(items: &mut Vec<T>, index: u32, item: T) {
     let index = index as usize;

@@ -1,5 +1,6 @@
 //! The result of a run as data; [`text`] and [`json`] show it.
 
+mod comparison;
 mod histogram;
 pub(crate) mod json;
 pub(crate) mod text;
@@ -8,6 +9,7 @@ use std::fs;
 
 use serde::Serialize;
 
+use self::comparison::Comparison;
 use self::histogram::Row;
 use crate::clock::unix_seconds;
 use crate::measure::{Delivery, ErrorLine, Series};
@@ -165,6 +167,8 @@ pub(crate) struct Report {
     pub(crate) throughput: Throughput,
     /// Latencies, the one that counts first.
     pub(crate) latency: Vec<Latency>,
+    /// The response time of both phases, in scenarios that have two.
+    pub(crate) comparison: Vec<Comparison>,
     /// The first latency series, in 12 rows of equal ratio.
     pub(crate) histogram: Vec<Row>,
     /// Errors by kind.
@@ -194,6 +198,7 @@ impl Report {
         let common = &context.common;
         let server = server(outcome);
         let generator = generator(outcome, open_loop, server.as_ref());
+        let latency: Vec<_> = outcome.series.iter().map(latency).collect();
         let mut report = Self {
             schema: SCHEMA,
             verdict: "done",
@@ -201,7 +206,7 @@ impl Report {
                 scenario: scenario.to_owned(),
                 command: std::env::args().collect::<Vec<_>>().join(" "),
                 connections: outcome.connections,
-                threads: common.threads,
+                threads: outcome.threads.max(1),
                 duration_seconds: common.duration.as_secs_f64(),
                 warmup_seconds: common.warmup.as_secs_f64(),
                 open_loop,
@@ -213,7 +218,8 @@ impl Report {
                 at: unix_seconds(),
             },
             throughput: throughput(scenario, outcome),
-            latency: outcome.series.iter().map(latency).collect(),
+            comparison: comparison::compare(&latency),
+            latency,
             histogram: outcome
                 .series
                 .first()
@@ -332,6 +338,7 @@ fn throughput(scenario: &str, outcome: &Outcome) -> Throughput {
     let seconds = float(outcome.window.max(1)) / float(SECOND);
     let (unit, count) = match scenario {
         "echo" => ("echoes", outcome.counts.messages),
+        "beside" => ("messages", outcome.counts.messages),
         "churn" => ("handshakes", outcome.counts.messages),
         "idle" => ("connections", outcome.connections),
         _ => ("deliveries", outcome.counts.messages),

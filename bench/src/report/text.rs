@@ -23,6 +23,7 @@ fn write_all(out: &mut String, report: &Report) -> fmt::Result {
     setup(out, report)?;
     throughput(out, report)?;
     latency(out, report)?;
+    comparison(out, report)?;
     histogram(out, report)?;
     errors(out, report)?;
     delivery(out, report)?;
@@ -111,6 +112,21 @@ fn latency(out: &mut String, report: &Report) -> fmt::Result {
     Ok(())
 }
 
+fn comparison(out: &mut String, report: &Report) -> fmt::Result {
+    for row in &report.comparison {
+        let sign = if row.difference < 0 { '-' } else { '+' };
+        writeln!(
+            out,
+            "  {:<6} {} without, {} with: {sign}{}",
+            row.percentile,
+            show_time(row.alone),
+            show_time(row.beside),
+            show_time(row.difference.unsigned_abs()),
+        )?;
+    }
+    Ok(())
+}
+
 fn label(name: &str) -> String {
     match name {
         "response" | "service" => format!("{name} time"),
@@ -126,7 +142,11 @@ fn explanation(name: &str, open_loop: bool) -> &'static str {
         "complete" => "from publishing to the last member",
         "handshake" => "from connect to the 101 response",
         "cycle" => "from connect to the end of the connection",
-        "alone" => "response time without the stuck members",
+        "first" => "from before the publisher's write to the first receiver",
+        "last" => "from there to the last receiver",
+        "spread" => "between the two",
+        "blind" => "at most so much of it is the generator's own",
+        "alone" => "response time in the first phase",
         _ => "",
     }
 }

@@ -3,51 +3,28 @@
 //! Each message carries its room and its number, so every copy can be accounted for. A publisher
 //! keeps a window of messages under way; a message is complete once all members have it.
 
+mod plan;
 mod room;
-
-use std::sync::Arc;
 
 use fulmar_driver::SendBatch;
 
+pub(super) use self::plan::{Plan, check};
 use self::room::{Room, Seat};
-use super::{Context, Finished, Load, Outcome, Share, Window, preflight, run};
-use crate::cli::BroadcastArgs;
+use super::{Context, Finished, Load, Manner, Outcome, Share, Window, preflight, run};
+use crate::cli::{BroadcastArgs, Protocol};
 use crate::client::{Fleet, Route, Sink};
 use crate::clock::Clock;
-use crate::frames::{Encoder, Format, STAMP_BYTES};
+use crate::frames::{Encoder, Format};
 use crate::measure::{BEHIND_AFTER, Counts, Delivery, ErrorLog, Series};
+use crate::nats;
 use crate::pace::Pace;
-use crate::target::Target;
 use crate::units::SECOND;
 use crate::walker::Message;
 
 /// Messages under way per room when the loop is open and no window is given.
-const OPEN_LOOP_WINDOW: u32 = 1024;
+pub(super) const OPEN_LOOP_WINDOW: u32 = 1024;
 /// Without a copy for so long, a message is given up so that the rest can go on. Nanoseconds.
 const PATIENCE: u64 = 5 * SECOND;
-
-/// A resolved `broadcast`.
-#[derive(Clone, Debug)]
-pub(crate) struct Plan {
-    /// Where members connect.
-    pub(crate) members_at: Arc<Target>,
-    /// Where publishers connect.
-    pub(crate) publishers_at: Arc<Target>,
-    /// Number of rooms.
-    pub(crate) rooms: u32,
-    /// Members of each that read.
-    pub(crate) members: u32,
-    /// Members of each that do not.
-    pub(crate) stuck: u32,
-    /// Messages under way per room.
-    pub(crate) window: u32,
-    /// Whether publishers get their own messages.
-    pub(crate) publisher_hears: bool,
-    /// Published messages per second over all rooms, in an open loop.
-    pub(crate) rate: Option<f64>,
-    /// Bytes of payload.
-    pub(crate) size: usize,
-}
 
 /// Runs the scenario with these defaults for the numbers of rooms and members.
 ///
@@ -59,22 +36,17 @@ pub(crate) fn run_broadcast(
     rooms: u32,
     members: u32,
 ) -> Result<Outcome, String> {
-    let members_at = Arc::new(Target::parse(&args.url)?);
-    let publishers_at = match &args.publish_url {
-        Some(url) => Arc::new(Target::parse(url)?),
-        None => members_at.clone(),
-    };
-    let open_loop = args.rate.is_some();
+    let plan = Plan::one_room(&args.url, args.publish_url.as_deref())?;
+    let window = if args.rate.is_some() { OPEN_LOOP_WINDOW } else { 1 };
     let plan = Plan {
-        members_at,
-        publishers_at,
         rooms: args.rooms.unwrap_or(rooms),
         members: args.members.unwrap_or(members),
-        stuck: 0,
-        window: args.window.unwrap_or(if open_loop { OPEN_LOOP_WINDOW } else { 1 }),
+        window: args.window.unwrap_or(window),
         publisher_hears: args.publisher_hears,
         rate: args.rate,
         size: args.size,
+        protocol: args.protocol,
+        ..plan
     };
     run_plan(context, &plan)
 }
@@ -84,29 +56,12 @@ pub(crate) fn run_broadcast(
 /// # Errors
 /// Why it could not be run, in words.
 pub(crate) fn run_plan(context: &Context, plan: &Plan) -> Result<Outcome, String> {
-    if plan.rooms == 0 || plan.window == 0 || plan.members == 0 {
-        return Err("there is nothing to do with 0 rooms, members or messages".to_owned());
-    }
-    if plan.rooms > 1 && !(plan.members_at.has_rooms() && plan.publishers_at.has_rooms()) {
-        return Err("several rooms need a `{room}` in the address".to_owned());
-    }
-    if plan.size < STAMP_BYTES {
-        return Err(format!("a message needs {STAMP_BYTES} bytes to be known again (--size)"));
-    }
+    check(plan)?;
     if context.common.threads > plan.rooms {
         return Err("a room lives on one thread, and there are more threads than rooms".to_owned());
     }
-    if plan.window > 1 << 20 {
-        return Err("a window has at most 1,048,576 messages".to_owned());
-    }
-    preflight(u64::from(plan.rooms) * u64::from(plan.seats_per_room()))?;
+    preflight(plan.connections())?;
     run(context, |share| Broadcast::new(context, plan, share))
-}
-
-impl Plan {
-    fn seats_per_room(&self) -> u32 {
-        self.members + self.stuck + 1
-    }
 }
 
 /// What a room's messages are measured by.
@@ -118,14 +73,31 @@ pub(super) struct Tally {
     pub(super) response: Series,
     pub(super) service: Series,
     pub(super) complete: Series,
+    pub(super) bursts: Option<Bursts>,
 }
 
-struct Broadcast {
+/// The first and the last receiver of every message.
+pub(super) struct Bursts {
+    /// From before the write of the publisher's frame to the first copy.
+    pub(super) first: Series,
+    /// The same to the last copy.
+    pub(super) last: Series,
+    /// From the first to the last copy.
+    pub(super) spread: Series,
+    /// How long the generator had not looked when the first copy was read.
+    pub(super) blind: Series,
+    /// When the kernel was asked for news, this time and the time before.
+    pub(super) looked: [u64; 2],
+}
+
+/// The rooms of one thread.
+pub(super) struct Broadcast {
     clock: Clock,
     plan: Plan,
     share: Share,
     format: Format,
-    encoder: Encoder,
+    /// One for all rooms, or one for each.
+    encoders: Vec<Encoder>,
     routes: Vec<Route>,
     pace: Option<Pace>,
     stopping: bool,
@@ -140,7 +112,8 @@ struct Broadcast {
 }
 
 impl Broadcast {
-    fn new(context: &Context, plan: &Plan, share: Share) -> Self {
+    /// The part of the rooms that is `share`'s.
+    pub(super) fn new(context: &Context, plan: &Plan, share: Share) -> Self {
         let rooms = share.count(plan.rooms);
         let format = context.format(plan.size);
         let copies = plan.members + u32::from(plan.publisher_hears);
@@ -154,7 +127,7 @@ impl Broadcast {
         Self {
             clock: context.clock,
             format,
-            encoder: Encoder::new(format, context.seed(share.index)),
+            encoders: encoders(context, plan, share, rooms),
             routes: routes(context, plan, share, rooms),
             pace: None,
             stopping: false,
@@ -172,6 +145,7 @@ impl Broadcast {
                 response: Series::new("response"),
                 service: Series::new("service"),
                 complete: Series::new("complete"),
+                bursts: plan.bursts.then(Bursts::new),
             },
             errors: ErrorLog::default(),
             plan: plan.clone(),
@@ -203,6 +177,13 @@ impl Broadcast {
         if count == 0 {
             return;
         }
+        let encoder = match self.encoders.as_mut_slice() {
+            [only] => Some(only),
+            encoders => encoders.get_mut(index as usize),
+        };
+        let Some(encoder) = encoder else {
+            return;
+        };
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         for _ in 0..count {
@@ -210,7 +191,7 @@ impl Broadcast {
             let late = now.saturating_sub(intended) > BEHIND_AFTER;
             self.tally.counts.behind += u64::from(late && !was_held);
             let stamp = room.publish(intended, now);
-            self.encoder.append(&mut buffer, [stamp, intended]);
+            encoder.append(&mut buffer, [stamp, intended]);
             self.tally.delivery.expected += u64::from(room.copies);
         }
         self.under_way += count;
@@ -253,10 +234,42 @@ fn routes(context: &Context, plan: &Plan, share: Share, rooms: u32) -> Vec<Route
             let number = u32::try_from(routes.len()).unwrap_or(u32::MAX);
             let mut route = context.route(target, share.number(room), number, total);
             route.reads = publisher || seat < plan.members;
+            route.nats = (plan.protocol == Protocol::Nats).then(|| nats::Seat {
+                subject: target.subject(route.room).into(),
+                subscribes: !publisher || plan.publisher_hears,
+            });
             routes.push(route);
         }
     }
     routes
+}
+
+/// Encoders for as many rooms: messages differ from room to room only where they name it.
+fn encoders(context: &Context, plan: &Plan, share: Share, rooms: u32) -> Vec<Encoder> {
+    let format = context.format(plan.size);
+    if plan.protocol == Protocol::Websocket {
+        return vec![Encoder::new(format, context.seed(share.index))];
+    }
+    let encoder = |room| {
+        let number = share.number(room);
+        let subject = plan.publishers_at.subject(number);
+        let (before, after) = nats::publication(&subject, plan.size);
+        Encoder::wrapped(format, &before, after, context.seed(number))
+    };
+    (0..rooms).map(encoder).collect()
+}
+
+impl Bursts {
+    /// Series without values.
+    pub(super) fn new() -> Self {
+        Self {
+            first: Series::new("first"),
+            last: Series::new("last"),
+            spread: Series::new("spread"),
+            blind: Series::new("blind"),
+            looked: [0; 2],
+        }
+    }
 }
 
 impl Sink for Broadcast {
@@ -305,6 +318,10 @@ impl Sink for Broadcast {
 }
 
 impl Load for Broadcast {
+    fn manner(&self) -> Manner {
+        self.plan.manner
+    }
+
     fn routes(&self) -> Vec<Route> {
         self.routes.clone()
     }
@@ -315,7 +332,7 @@ impl Load for Broadcast {
         let rooms = u32::try_from(self.rooms.len()).unwrap_or(u32::MAX);
         let part = f64::from(rooms) / f64::from(self.plan.rooms);
         // Threads take turns, or all of them would publish at the same moments.
-        let rate = self.plan.rate.map(|rate| rate * part);
+        let rate = self.plan.rate.filter(|_| !self.plan.silent).map(|rate| rate * part);
         let offset = |rate: f64| {
             crate::units::whole(
                 crate::units::float(SECOND) / rate * f64::from(self.share.index)
@@ -323,13 +340,16 @@ impl Load for Broadcast {
             )
         };
         self.pace = rate.map(|rate| Pace::new(rate, rooms, start + offset(rate)));
-        if self.pace.is_none() {
+        if self.pace.is_none() && !self.plan.silent {
             self.rooms.iter_mut().for_each(|room| room.dirty = true);
             self.dirty.extend(0..rooms);
         }
     }
 
     fn act(&mut self, fleet: &mut Fleet, now: u64) {
+        if let Some(bursts) = &mut self.tally.bursts {
+            bursts.looked = [now, bursts.looked[0]];
+        }
         if let Some(pace) = &mut self.pace {
             let (rooms, dirty) = (&mut self.rooms, &mut self.dirty);
             pace.advance(now.min(self.tally.window.until - 1), |index| {
@@ -352,7 +372,7 @@ impl Load for Broadcast {
     }
 
     fn next_due(&self) -> Option<u64> {
-        self.pace.map(|pace| pace.next())
+        if self.plan.silent { Some(u64::MAX) } else { self.pace.map(|pace| pace.next()) }
     }
 
     fn stop(&mut self) {
@@ -379,9 +399,8 @@ impl Load for Broadcast {
         let tally = &mut self.tally;
         if let Some(pace) = self.pace {
             for (index, room) in (0..).zip(&self.rooms) {
-                for number in room.sent..pace.dealt_to(index) {
+                for intended in pace.unsent(index, room.sent) {
                     tally.delivery.unsent += 1;
-                    let intended = pace.time(index, number);
                     // Never sent, so every copy has waited so long at least.
                     if tally.window.contains(intended) {
                         for _ in 0..room.copies {
@@ -396,7 +415,11 @@ impl Load for Broadcast {
         }
         let delivery = &mut tally.delivery;
         delivery.lost = delivery.expected.saturating_sub(delivery.delivered);
-        let mut series = vec![self.tally.response];
+        let mut series = Vec::new();
+        if let Some(Bursts { first, last, spread, blind, .. }) = self.tally.bursts {
+            series.extend([first, last, spread, blind]);
+        }
+        series.push(self.tally.response);
         if self.tally.open_loop {
             series.push(self.tally.service);
         }

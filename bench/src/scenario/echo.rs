@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use fulmar_driver::{Block, Piece, SendBatch};
 
-use super::{Context, Finished, Load, Outcome, Share, Window, preflight, run};
+use super::{Context, Finished, Load, Manner, Outcome, Share, Window, preflight, run};
 use crate::cli::{EchoArgs, Refill};
 use crate::client::{Fleet, Route, Sink};
 use crate::clock::Clock;
@@ -20,7 +20,7 @@ use crate::target::Target;
 use crate::walker::Message;
 
 /// Frames under way per connection when the loop is open and no depth is given.
-const OPEN_LOOP_DEPTH: u32 = 64;
+pub(super) const OPEN_LOOP_DEPTH: u32 = 64;
 /// Most bytes of encoded frames.
 const RING_BYTES_MAX: usize = 1 << 30;
 
@@ -46,7 +46,8 @@ pub(crate) fn run_echo(context: &Context, args: &EchoArgs) -> Result<Outcome, St
     run(context, |share| Echo::new(context, args, &target, depth, share))
 }
 
-struct Echo {
+/// The echo connections of one thread.
+pub(super) struct Echo {
     clock: Clock,
     format: Format,
     routes: Vec<Route>,
@@ -71,6 +72,11 @@ struct Echo {
     delivery: Delivery,
     response: Series,
     service: Series,
+    /// How long replies may have waited for the generator to look, if that is asked for.
+    blind: Option<Series>,
+    /// When the kernel was asked for news, this time and the time before.
+    looked: [u64; 2],
+    manner: Manner,
     errors: ErrorLog,
 }
 
@@ -86,7 +92,8 @@ struct Lane {
 }
 
 impl Echo {
-    fn new(
+    /// The part of the connections that is `share`'s.
+    pub(super) fn new(
         context: &Context,
         args: &EchoArgs,
         target: &Arc<Target>,
@@ -129,8 +136,16 @@ impl Echo {
             delivery: Delivery::default(),
             response: Series::new("response"),
             service: Series::new("service"),
+            blind: None,
+            looked: [0; 2],
+            manner: Manner::default(),
             errors: ErrorLog::default(),
         }
+    }
+
+    /// Runs next to another load, and watches how that holds up this one.
+    pub(super) fn beside_another(self, manner: Manner) -> Self {
+        Self { manner, blind: Some(Series::new("blind")), ..self }
     }
 
     fn time_at(&self, lane: u32, message: u64) -> usize {
@@ -238,6 +253,10 @@ impl Sink for Echo {
             if self.pace.is_some() {
                 self.service.record(now.saturating_sub(sent));
             }
+            if let Some(blind) = &mut self.blind {
+                // It was not there the time before, or that would have brought it.
+                blind.record(now.saturating_sub(self.looked[1].max(sent)));
+            }
         }
     }
 
@@ -253,6 +272,10 @@ impl Sink for Echo {
 }
 
 impl Load for Echo {
+    fn manner(&self) -> Manner {
+        self.manner
+    }
+
     fn routes(&self) -> Vec<Route> {
         self.routes.clone()
     }
@@ -268,6 +291,7 @@ impl Load for Echo {
     }
 
     fn act(&mut self, fleet: &mut Fleet, now: u64) {
+        self.looked = [now, self.looked[0]];
         if let Some(pace) = &mut self.pace {
             let (lanes, dirty) = (&mut self.lanes, &mut self.dirty);
             pace.advance(now.min(self.window.until - 1), |index| {
@@ -324,9 +348,8 @@ impl Load for Echo {
                 }
             }
             let Some(pace) = self.pace else { continue };
-            for number in lane.sent..pace.dealt_to(index) {
+            for intended in pace.unsent(index, lane.sent) {
                 self.delivery.unsent += 1;
-                let intended = pace.time(index, number);
                 if self.window.contains(intended) {
                     self.response.record(now.saturating_sub(intended));
                 }
@@ -338,6 +361,7 @@ impl Load for Echo {
         if self.pace.is_some() {
             series.push(self.service);
         }
+        series.extend(self.blind);
         Finished { series, delivery: Some(self.delivery), errors: self.errors }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fulmar_driver::SendBatch;
 
 use super::worker::connect_all;
-use super::{Context, Outcome, preflight};
+use super::{Context, Manner, Outcome, preflight};
 use crate::cli::IdleArgs;
 use crate::client::{Fleet, Route, Sink};
 use crate::frames::Encoder;
@@ -94,7 +94,8 @@ impl Sink for Replies {
 
 impl<'a> Holder<'a> {
     fn new(context: &'a Context, args: &'a IdleArgs, watched: &'a Watched) -> Result<Self, String> {
-        let fleet = Fleet::new(context.clock).map_err(|error| error.to_string())?;
+        let events = Manner::default().events_per_poll;
+        let fleet = Fleet::new(context.clock, events).map_err(|error| error.to_string())?;
         let progress = Progress::new(context.clock, context.common.no_progress);
         let replies = Replies::default();
         Ok(Self { context, args, watched, fleet, replies, progress, show_at: 0 })

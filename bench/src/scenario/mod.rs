@@ -1,6 +1,8 @@
 //! What the scenarios have in common: threads, phases, and the outcome they add up to.
 
+pub(crate) mod beside;
 pub(crate) mod broadcast;
+pub(crate) mod burst;
 pub(crate) mod churn;
 pub(crate) mod echo;
 pub(crate) mod idle;
@@ -56,8 +58,31 @@ pub(crate) struct Window {
     pub(crate) until: u64,
 }
 
+/// How a thread goes about its connections.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    /// Sockets read before the load may send again: reading a thousand takes milliseconds, by which
+    /// messages on a schedule would be late.
+    pub(crate) events_per_poll: usize,
+    /// Whether all threads run on one CPU, which each passes on after every poll.
+    pub(crate) shares_cpu: bool,
+    /// Whether an open loop polls without a rest as well, as a closed one does: a CPU that has slept
+    /// takes tens of microseconds longer for the first things it does.
+    pub(crate) never_sleeps: bool,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self { events_per_poll: 64, shares_cpu: false, never_sleeps: false }
+    }
+}
+
 /// What one thread does to its connections.
 pub(crate) trait Load: Sink {
+    /// How it is to be run.
+    fn manner(&self) -> Manner {
+        Manner::default()
+    }
     /// Connections to open before the start.
     fn routes(&self) -> Vec<Route>;
     /// All connections of all threads are open; the first message is due at `start`.
@@ -109,6 +134,8 @@ pub(crate) struct Effort {
 /// What all threads together have measured.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
+    /// Threads of the generator.
+    pub(crate) threads: u32,
     /// Connections opened.
     pub(crate) connections: u64,
     /// Within the window.
@@ -139,7 +166,7 @@ struct Gate {
     failed: AtomicBool,
 }
 
-/// Runs `make`'s load on every thread.
+/// Runs `make`'s load on every thread and adds up what they measure.
 ///
 /// # Errors
 /// The first thread's failure, in words.
@@ -147,7 +174,18 @@ pub(crate) fn run<L: Load>(
     context: &Context,
     make: impl Fn(Share) -> L + Sync,
 ) -> Result<Outcome, String> {
-    let of = context.common.threads;
+    run_apart(context, context.common.threads, make).map(merge)
+}
+
+/// Runs `make`'s load on each of `of` threads; the outcomes are in the order of the threads.
+///
+/// # Errors
+/// The first thread's failure, in words.
+pub(crate) fn run_apart<L: Load>(
+    context: &Context,
+    of: u32,
+    make: impl Fn(Share) -> L + Sync,
+) -> Result<Vec<Outcome>, String> {
     let gate =
         Gate { ready: AtomicU32::new(0), start: OnceLock::new(), failed: AtomicBool::new(false) };
     context.reset_live();
@@ -162,7 +200,7 @@ pub(crate) fn run<L: Load>(
                     gate.failed.store(true, Ordering::Relaxed);
                 }
                 // The receiver outlives every thread of this scope.
-                let _received = sender.send(result);
+                let _received = sender.send(result.map(|outcome| (index, outcome)));
             });
         }
         drop(sender);
@@ -176,14 +214,17 @@ pub(crate) fn run<L: Load>(
             }
         }
         progress.clear();
-        merge(outcomes)
+        let mut outcomes = outcomes.into_iter().collect::<Result<Vec<_>, _>>()?;
+        outcomes.sort_by_key(|(index, _)| *index);
+        Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
     })
 }
 
-fn merge(outcomes: Vec<Result<Outcome, String>>) -> Result<Outcome, String> {
+/// Adds up what threads of the same load have measured.
+pub(crate) fn merge(parts: Vec<Outcome>) -> Outcome {
     let mut whole = Outcome::default();
-    for outcome in outcomes {
-        let part = outcome?;
+    for part in parts {
+        whole.threads += part.threads;
         whole.connections += part.connections;
         whole.counts.merge(part.counts);
         whole.window = whole.window.max(part.window);
@@ -201,7 +242,7 @@ fn merge(outcomes: Vec<Result<Outcome, String>>) -> Result<Outcome, String> {
         whole.server = whole.server.or(part.server);
     }
     whole.series.iter_mut().for_each(Series::settle);
-    Ok(whole)
+    whole
 }
 
 impl Effort {
@@ -255,6 +296,7 @@ impl Context {
             subprotocol: self.common.subprotocol.as_deref().map(Arc::from),
             any_accept: self.common.any_accept,
             reads: true,
+            nats: None,
         }
     }
 

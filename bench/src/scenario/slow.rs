@@ -1,11 +1,8 @@
 //! Members that never read, and what they do to the others in their room.
 
-use std::sync::Arc;
-
 use super::broadcast::{Plan, run_plan};
 use super::{Context, Outcome};
 use crate::cli::SlowArgs;
-use crate::target::Target;
 use crate::units::{float, show_bytes, whole};
 
 /// Messages under way before the publisher waits for the slowest healthy member.
@@ -19,21 +16,15 @@ const KERNEL_BYTES: u64 = 8 << 20;
 /// # Errors
 /// Why it could not be run, in words.
 pub(crate) fn run_slow(context: &Context, args: &SlowArgs) -> Result<Outcome, String> {
-    let members_at = Arc::new(Target::parse(&args.url)?);
-    let publishers_at = match &args.publish_url {
-        Some(url) => Arc::new(Target::parse(url)?),
-        None => members_at.clone(),
-    };
+    let room = Plan::one_room(&args.url, args.publish_url.as_deref())?;
     let plan = |stuck| Plan {
-        members_at: members_at.clone(),
-        publishers_at: publishers_at.clone(),
-        rooms: 1,
         members: args.members,
         stuck,
         window: WINDOW,
         publisher_hears: args.publisher_hears,
         rate: Some(args.rate),
         size: args.size,
+        ..room.clone()
     };
     let alone = run_plan(context, &plan(0))?;
     let mut outcome = run_plan(context, &plan(args.stuck))?;

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Context, Effort, Gate, Load, Outcome, Share, Window, connect_error};
+use super::{Context, Effort, Gate, Load, Manner, Outcome, Share, Window, connect_error};
 use crate::client::{Fleet, Route, Sink};
 use crate::frames::Random;
 use crate::measure::{Counts, ErrorLog, Series};
@@ -21,6 +21,8 @@ const LIVE_EVERY: u64 = SECOND / 5;
 const SETTLE: u64 = SECOND / 10;
 /// How long replies may take after the last message has left. Nanoseconds.
 const COLLECT: u64 = SECOND / 2;
+/// Longest sleep, so that a failure elsewhere is noticed. Nanoseconds.
+const SLEEP_MAX: u64 = SECOND / 5;
 /// The kernel's timeouts are whole milliseconds, so shorter waits are spent polling. Nanoseconds.
 const SPIN_BELOW: u64 = 2_000_000;
 
@@ -31,26 +33,29 @@ pub(super) fn work<L: Load>(
     gate: &Gate,
     make: impl FnOnce() -> L,
 ) -> Result<Outcome, String> {
+    let mut load = make();
+    let manner = load.manner();
     if let Some(first) = context.common.pin {
-        let id = (first + share.index) as usize;
+        let id = (first + if manner.shares_cpu { 0 } else { share.index }) as usize;
         if !core_affinity::set_for_current(core_affinity::CoreId { id }) {
             return Err(format!("cannot run on CPU {id}"));
         }
     }
-    let mut load = make();
-    let mut fleet = Fleet::new(context.clock).map_err(|error| error.to_string())?;
+    let mut fleet =
+        Fleet::new(context.clock, manner.events_per_poll).map_err(|error| error.to_string())?;
     let routes = load.routes();
     add(&context.live.wanted, routes.len() as u64);
     connect_all(context, share.index, &mut fleet, &routes)?;
     let start = wait_for_start(context, share, gate, &mut fleet)?;
     let window = Window::of(&context.common, start);
     load.begin(start, window);
-    let mut thread = Thread::new(context, share, window);
+    let mut thread = Thread::new(context, share, manner, window);
     thread.drive(&mut fleet, &mut load, gate)?;
     let finished = load.finish(context.clock.now());
     let mut errors = fleet.take_errors();
     errors.merge(finished.errors);
     Ok(Outcome {
+        threads: 1,
         connections: routes.len() as u64,
         counts: thread.until.counts.since(thread.from.counts),
         window: thread.until.time - thread.from.time,
@@ -169,6 +174,7 @@ impl Stage {
 struct Thread<'a> {
     context: &'a Context,
     share: Share,
+    manner: Manner,
     window: Window,
     idle: u64,
     from: Reading,
@@ -179,10 +185,11 @@ struct Thread<'a> {
 }
 
 impl<'a> Thread<'a> {
-    fn new(context: &'a Context, share: Share, window: Window) -> Self {
+    fn new(context: &'a Context, share: Share, manner: Manner, window: Window) -> Self {
         Self {
             context,
             share,
+            manner,
             window,
             idle: 0,
             from: Reading::default(),
@@ -228,10 +235,14 @@ impl<'a> Thread<'a> {
                 load.act(fleet, now);
             }
             // With a reply on its way a sleep would add the time to wake up to its latency.
-            let due = load.next_due().filter(|_| load.outstanding() == 0);
+            let may_sleep = !self.manner.never_sleeps && load.outstanding() == 0;
+            let due = load.next_due().filter(|_| may_sleep);
             let timeout = timeout(due, now, stage, self.window);
             let any = fleet.poll(timeout, load).map_err(|error| error.to_string())?;
             idle_since = (!any).then_some(now);
+            if self.manner.shares_cpu && timeout.is_zero() {
+                std::thread::yield_now();
+            }
             if now >= self.show_at {
                 self.show(fleet, load);
                 self.show_at = now + LIVE_EVERY;
@@ -286,7 +297,7 @@ fn timeout(due: Option<u64>, now: u64, stage: Stage, window: Window) -> Duration
         return Duration::ZERO;
     };
     let end = if stage == Stage::WarmUp { window.from } else { window.until };
-    let wait = due.min(end).saturating_sub(now);
+    let wait = due.min(end).saturating_sub(now).min(SLEEP_MAX);
     if wait < SPIN_BELOW {
         return Duration::ZERO;
     }
@@ -304,6 +315,8 @@ mod tests {
         assert_eq!(timeout(Some(1_000_000), 0, Stage::WarmUp, window), Duration::ZERO);
         let long = timeout(Some(50_000_000), 0, Stage::WarmUp, window);
         assert_eq!(long, Duration::from_millis(49));
+        let never = timeout(Some(u64::MAX), 0, Stage::WarmUp, window);
+        assert_eq!(never, Duration::from_millis(199));
         let end = timeout(Some(60 * SECOND), 19 * SECOND, Stage::Measure, window);
         assert!(end < Duration::from_secs(1));
     }

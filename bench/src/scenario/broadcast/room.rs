@@ -1,6 +1,6 @@
 //! The account of one room: which copies of which messages have arrived.
 
-use super::Tally;
+use super::{Bursts, Tally};
 
 /// Gaps remembered per member, to tell late copies from repeated ones.
 const MISSING_MAX: usize = 4096;
@@ -50,6 +50,8 @@ pub(super) struct Room {
 struct Entry {
     intended: u64,
     sent: u64,
+    /// When the first copy arrived.
+    first: u64,
     got: u32,
 }
 
@@ -80,7 +82,7 @@ impl Room {
         let number = self.sent;
         let at = self.place(number);
         if let Some(entry) = self.ring.get_mut(at) {
-            *entry = Entry { intended, sent, got: 0 };
+            *entry = Entry { intended, sent, first: 0, got: 0 };
         }
         self.sent += 1;
         self.tag() | (number & 0xffff_ffff)
@@ -120,6 +122,9 @@ impl Room {
             return 0;
         };
         entry.got += 1;
+        if entry.got == 1 {
+            entry.first = now;
+        }
         let complete = entry.got == self.copies;
         if tally.window.contains(entry.intended) {
             tally.response.record(now.saturating_sub(entry.intended));
@@ -128,6 +133,9 @@ impl Room {
             }
             if complete {
                 tally.complete.record(now.saturating_sub(entry.intended));
+            }
+            if let Some(bursts) = &mut tally.bursts {
+                bursts.record(entry, complete, now);
             }
         }
         if complete { self.advance() } else { 0 }
@@ -190,6 +198,20 @@ impl Room {
     }
 }
 
+impl Bursts {
+    fn record(&mut self, entry: &Entry, complete: bool, now: u64) {
+        if entry.got == 1 {
+            self.first.record(now.saturating_sub(entry.sent));
+            // It was not there the time before, or that would have brought it.
+            self.blind.record(now.saturating_sub(self.looked[1].max(entry.sent)));
+        }
+        if complete {
+            self.last.record(now.saturating_sub(entry.sent));
+            self.spread.record(now.saturating_sub(entry.first));
+        }
+    }
+}
+
 impl Seat {
     /// Whether this is the first copy of message `number` here.
     #[inline]
@@ -229,7 +251,27 @@ mod tests {
             response: Series::new("response"),
             service: Series::new("service"),
             complete: Series::new("complete"),
+            bursts: Some(Bursts::new()),
         }
+    }
+
+    #[test]
+    fn times_the_first_and_the_last_receiver_from_the_write() {
+        let (mut room, mut tally) = (Room::new(7, 4, 3), tally());
+        let mut seats = [Seat::new(0, true), Seat::new(0, true), Seat::new(0, true)];
+        let stamp = room.publish(5, 10);
+        tally.bursts.as_mut().unwrap().looked = [45, 35];
+        for (seat, now) in seats.iter_mut().zip([50, 70, 110]) {
+            room.receive(seat, stamp, 8, now, &mut tally);
+        }
+        let Bursts { mut first, mut last, mut spread, mut blind, .. } = tally.bursts.unwrap();
+        let only = |series: &mut Series| {
+            series.settle();
+            assert_eq!(series.histogram.len(), 1);
+            series.histogram.max()
+        };
+        assert_eq!((only(&mut first), only(&mut last)), (40, 100));
+        assert_eq!((only(&mut spread), only(&mut blind)), (60, 15));
     }
 
     #[test]
