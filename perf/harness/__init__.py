@@ -1,0 +1,1 @@
+"""The side-by-side harness: builds servers, measures them in turn, and compares."""
