@@ -19,8 +19,13 @@ WRONG = ("lost", "duplicated", "out_of_order", "misdelivered")
 
 def measure(scenario, server, command, options):
     """One run: figures by name, or Failed."""
-    running = RunningServer(command, options.server_cpu, server.environment, server.ready)
-    with running, tempfile.TemporaryDirectory() as folder:
+    with RunningServer(command, options.server_cpu, server.environment, server.ready) as running:
+        return measure_running(scenario, server, running, options)
+
+
+def measure_running(scenario, server, running, options):
+    """The same with a server that runs already."""
+    with tempfile.TemporaryDirectory() as folder:
         report_path = os.path.join(folder, "report.json")
         arguments = [
             str(BENCH),
