@@ -4,8 +4,11 @@ use std::borrow::Cow;
 
 use super::HttpError;
 use super::body::BodyLength;
-use super::scanner::{HeadLimits, HeadScanner};
-use super::syntax::{decimal, elements, trim};
+use super::scanner::{HeadLimits, HeadScanner, Phase};
+use super::syntax::{decimal, elements, host_name_bytes, is_same, trim};
+
+/// Room for the fields of a usual request: a browser sends 13 or so.
+const HEADERS_USUAL: usize = 16;
 
 /// The head of a request. It borrows the received bytes.
 ///
@@ -23,7 +26,8 @@ pub struct Request<'a> {
     pub query: &'a str,
     /// 1 for HTTP/1.1, 0 for HTTP/1.0.
     pub minor_version: u8,
-    headers: Vec<httparse::Header<'a>>,
+    /// Names, and trimmed values.
+    headers: Vec<(&'a str, &'a [u8])>,
     body: BodyLength,
 }
 
@@ -38,42 +42,25 @@ pub struct Request<'a> {
 /// - 501: a transfer coding other than `chunked` (RFC 9112, 6.1);
 /// - 505: a version other than HTTP/1.1 and HTTP/1.0.
 pub fn parse<'a>(head: &'a [u8], limits: &HeadLimits) -> Result<Request<'a>, HttpError> {
-    // httparse is lenient in places (line ends, leading blank lines); what the scanner lets through
-    // it reads in only one way.
-    let mut scanner = HeadScanner::default();
-    let end = scanner.scan(head, limits)?.ok_or(INCOMPLETE)?;
-    let head = head.get(..end).ok_or(INCOMPLETE)?;
-    check_version(head)?;
-    let mut headers = vec![httparse::EMPTY_HEADER; scanner.fields()];
-    let mut parsed = httparse::Request::new(&mut headers);
-    match parsed.parse(head) {
-        Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return Err(INCOMPLETE),
-        Err(_) => return Err(MALFORMED),
-    }
-    let (Some(method), Some(target), Some(minor_version)) =
-        (parsed.method, parsed.path, parsed.version)
-    else {
-        return Err(MALFORMED);
-    };
+    let Parts { method, target, version, headers } = find_parts(head, limits)?;
+    let minor_version = check_version(version)?;
     let (path, query) = split_target(method, target)?;
     let body = BodyLength::Known(0);
     let mut request = Request { method, target, path, query, minor_version, headers, body };
-    request.check_host()?;
-    request.body = request.find_body_length()?;
+    request.body = request.check_fields()?;
     Ok(request)
 }
 
 impl<'a> Request<'a> {
     /// All fields in the order they came. Values are trimmed, and need not be UTF-8.
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
-        self.headers.iter().map(|header| (header.name, trim(header.value)))
+        self.headers.iter().copied()
     }
 
     /// The values of all fields of a name, in order. Names are compared without regard to case.
     pub fn values<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a [u8]> + 's {
         self.headers()
-            .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
+            .filter(move |(known, _)| is_same(known.as_bytes(), name.as_bytes()))
             .map(|(_, value)| value)
     }
 
@@ -96,10 +83,12 @@ impl<'a> Request<'a> {
     }
 
     /// Whether one of the comma-separated values of a name is `token`, without regard to case.
+    /// `token` is neither empty nor a list itself.
     #[must_use]
     pub fn has_token(&self, name: &str, token: &str) -> bool {
-        let is_it = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());
-        self.values(name).flat_map(elements).any(is_it)
+        let is_it = |element: &[u8]| is_same(element, token.as_bytes());
+        // Mostly there is no list.
+        self.values(name).any(|value| is_it(value) || elements(value).any(is_it))
     }
 
     /// Whether the peer asks for a WebSocket, rightly or not: see [`upgrade`](fn@super::upgrade).
@@ -129,9 +118,27 @@ impl<'a> Request<'a> {
         self.body
     }
 
-    fn check_host(&self) -> Result<(), HttpError> {
-        let mut hosts = self.values("host");
-        match (hosts.next(), hosts.next()) {
+    /// Checks what the fields say of the host and of the body; returns the body's length.
+    fn check_fields(&self) -> Result<BodyLength, HttpError> {
+        let (mut hosts, mut lengths, mut codings) = Default::default();
+        for (name, value) in self.headers() {
+            let (known, found): (_, &mut FirstTwo<'a>) = match name.len() {
+                4 => ("host", &mut hosts),
+                14 => ("content-length", &mut lengths),
+                17 => ("transfer-encoding", &mut codings),
+                _ => continue,
+            };
+            if is_same(name.as_bytes(), known.as_bytes()) {
+                *found =
+                    if found.0.is_none() { (Some(value), None) } else { (found.0, Some(value)) };
+            }
+        }
+        self.check_host(hosts)?;
+        self.find_body_length(lengths, codings)
+    }
+
+    fn check_host(&self, hosts: FirstTwo<'_>) -> Result<(), HttpError> {
+        match hosts {
             (Some(_), Some(_)) => {
                 Err(HttpError::bad("duplicate_host", "the request has more than one Host"))
             }
@@ -142,26 +149,28 @@ impl<'a> Request<'a> {
         }
     }
 
-    fn find_body_length(&self) -> Result<BodyLength, HttpError> {
-        let mut lengths = self.values("content-length");
-        let mut codings = self.values("transfer-encoding");
-        match (lengths.next(), codings.next()) {
-            (None, None) => Ok(BodyLength::Known(0)),
-            (Some(length), None) if lengths.next().is_none() => {
+    fn find_body_length(
+        &self,
+        lengths: FirstTwo<'_>,
+        codings: FirstTwo<'_>,
+    ) -> Result<BodyLength, HttpError> {
+        match (lengths, codings) {
+            ((None, _), (None, _)) => Ok(BodyLength::Known(0)),
+            ((Some(length), None), (None, _)) => {
                 decimal(length).map(BodyLength::Known).ok_or(BAD_LENGTH)
             }
-            (Some(_), None) => Err(BAD_LENGTH),
-            (Some(_), Some(_)) => Err(HttpError::bad(
+            ((Some(_), Some(_)), (None, _)) => Err(BAD_LENGTH),
+            ((Some(_), _), (Some(_), _)) => Err(HttpError::bad(
                 "ambiguous_length",
                 "the request has both Content-Length and Transfer-Encoding",
             )),
-            (None, Some(_)) if self.minor_version == 0 || codings.next().is_some() => {
+            ((None, _), (Some(_), second)) if self.minor_version == 0 || second.is_some() => {
                 Err(HttpError::bad("bad_transfer_encoding", "Transfer-Encoding may not stand here"))
             }
-            (None, Some(coding)) if coding.eq_ignore_ascii_case(b"chunked") => {
+            ((None, _), (Some(coding), _)) if coding.eq_ignore_ascii_case(b"chunked") => {
                 Ok(BodyLength::Chunked)
             }
-            (None, Some(_)) => Err(HttpError::new(
+            ((None, _), (Some(_), _)) => Err(HttpError::new(
                 501,
                 "unsupported_transfer_encoding",
                 "the only transfer coding known here is chunked",
@@ -170,17 +179,58 @@ impl<'a> Request<'a> {
     }
 }
 
+/// The first two values of a field; that there are more is of no interest.
+type FirstTwo<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+
 const INCOMPLETE: HttpError = HttpError::bad("head_incomplete", "the request head has no end");
-const MALFORMED: HttpError = HttpError::bad("bad_head", "the request head is malformed");
 const BAD_TARGET: HttpError = HttpError::bad("bad_target", "the request target is malformed");
 const BAD_LENGTH: HttpError =
     HttpError::bad("bad_content_length", "Content-Length is not one plain number");
 
-/// RFC 9112, 2.3: `HTTP/` and two digits, in capitals.
-fn check_version(head: &[u8]) -> Result<(), HttpError> {
-    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    match line.rsplit(|byte| *byte == b' ').next().unwrap_or_default() {
-        b"HTTP/1.1" | b"HTTP/1.0" => Ok(()),
+/// What a head consists of: the scanner's grammar holds for each part, and nothing else yet.
+#[derive(Default)]
+struct Parts<'a> {
+    method: &'a str,
+    target: &'a str,
+    version: &'a [u8],
+    headers: Vec<(&'a str, &'a [u8])>,
+}
+
+/// Takes a head apart as the scanner goes through it: there is one grammar, and one reading of it.
+fn find_parts<'a>(head: &'a [u8], limits: &HeadLimits) -> Result<Parts<'a>, HttpError> {
+    let head = head.get(..limits.head_bytes_max).unwrap_or(head);
+    // One check for all names. Only a value can spoil it: then each name is checked by itself.
+    let text = simdutf8::basic::from_utf8(head).ok();
+    let bytes_of = |start: usize, end: usize| head.get(start..end).unwrap_or_default();
+    // The scanner lets only ASCII into these parts.
+    let text_of = |start: usize, end: usize| match text {
+        Some(text) => text.get(start..end).unwrap_or_default(),
+        None => std::str::from_utf8(bytes_of(start, end)).unwrap_or_default(),
+    };
+    let mut parts = Parts {
+        headers: Vec::with_capacity(limits.headers_max.min(HEADERS_USUAL)),
+        ..Parts::default()
+    };
+    let (mut start, mut name) = (0, "");
+    let end = HeadScanner::default().scan_parts(head, limits, |part, end| match part {
+        Phase::Method => (parts.method, start) = (text_of(start, end), end + 1),
+        Phase::Target => (parts.target, start) = (text_of(start, end), end + 1),
+        Phase::Version => (parts.version, start) = (bytes_of(start, end), end + "\r\n".len()),
+        Phase::Name => (name, start) = (text_of(start, end), end + 1),
+        Phase::Value => {
+            parts.headers.push((name, trim(bytes_of(start, end))));
+            start = end + "\r\n".len();
+        }
+        _ => {}
+    })?;
+    end.map(|_| parts).ok_or(INCOMPLETE)
+}
+
+/// RFC 9112, 2.3: `HTTP/` and two digits, in capitals. Returns the second.
+fn check_version(version: &[u8]) -> Result<u8, HttpError> {
+    match version {
+        b"HTTP/1.1" => Ok(1),
+        b"HTTP/1.0" => Ok(0),
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {
@@ -216,26 +266,27 @@ fn split_target<'a>(method: &str, target: &'a str) -> Result<(&'a str, &'a str),
 /// A host with an optional port (RFC 9110, 7.2; RFC 3986, 3.2.2), by its characters: no user, no
 /// list, no path.
 fn is_host(value: &[u8]) -> bool {
-    let (host, port) = match value {
+    let (host_is_good, port) = match value {
         [b'[', rest @ ..] => match rest.iter().position(|byte| *byte == b']') {
-            Some(end) => (&rest[..end], &rest[end + 1..]),
+            Some(end) => (is_host_in_brackets(&rest[..end]), &rest[end + 1..]),
             None => return false,
         },
-        _ => value.split_at(value.iter().position(|byte| *byte == b':').unwrap_or(value.len())),
-    };
-    let in_brackets = value.first() == Some(&b'[');
-    let is_host_byte = |byte: &u8| match byte {
-        b':' => in_brackets,
-        b'-' | b'.' | b'_' | b'~' | b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*'
-        | b'+' | b';' | b'=' => true,
-        byte => byte.is_ascii_alphanumeric(),
+        _ => {
+            let (host, port) = value.split_at(host_name_bytes(value));
+            (!host.is_empty(), port)
+        }
     };
     let port_is_good = match port {
         [] => true,
         [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit) && digits.len() <= 5,
         _ => false,
     };
-    !host.is_empty() && host.iter().all(is_host_byte) && port_is_good
+    host_is_good && port_is_good
+}
+
+fn is_host_in_brackets(host: &[u8]) -> bool {
+    !host.is_empty()
+        && host.split(|byte| *byte == b':').all(|part| host_name_bytes(part) == part.len())
 }
 
 #[cfg(test)]

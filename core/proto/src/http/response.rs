@@ -1,6 +1,7 @@
 //! What a server answers.
 
-use super::{HttpError, accept_key};
+use super::HttpError;
+use super::upgrade::accept;
 
 /// Appends the answer that turns the connection into a WebSocket (RFC 6455, 4.2.2).
 ///
@@ -14,7 +15,9 @@ pub fn write_switching_protocols(
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
     );
-    write_header(out, "Sec-WebSocket-Accept", &accept_key(key));
+    out.extend_from_slice(b"Sec-WebSocket-Accept: ");
+    out.extend_from_slice(&accept(key));
+    out.extend_from_slice(b"\r\n");
     if let Some(subprotocol) = subprotocol {
         write_header(out, "Sec-WebSocket-Protocol", subprotocol);
     }
@@ -120,8 +123,12 @@ pub const fn reason_phrase(status: u16) -> &'static str {
 pub(super) fn write_header(out: &mut Vec<u8>, name: &str, value: &str) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
-    let harmless = |byte: u8| if byte.is_ascii_control() { b' ' } else { byte };
-    out.extend(value.bytes().map(harmless));
+    let start = out.len();
+    out.extend_from_slice(value.as_bytes());
+    // In place, where the compiler takes many bytes at a time.
+    for byte in out.iter_mut().skip(start) {
+        *byte = if byte.is_ascii_control() { b' ' } else { *byte };
+    }
     out.extend_from_slice(b"\r\n");
 }
 

@@ -1,10 +1,10 @@
 //! Finds where a request's head ends, while it arrives.
 
 use super::HttpError;
-use super::syntax::{is_field_value, is_token};
+use super::syntax::{field_value_bytes, is_token, token_bytes, visible_bytes};
 
 /// Longer than any registered method; what goes on longer is not HTTP.
-const METHOD_BYTES_MAX: u32 = 32;
+const METHOD_BYTES_MAX: usize = 32;
 
 /// How large a request head may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +23,9 @@ impl Default for HeadLimits {
     }
 }
 
-/// Finds the end of a head that arrives in pieces. Each byte is looked at once, however many pieces
-/// there are, and the first byte that no good head could have there ends the search.
+/// Finds the end of a head that arrives in pieces. Each byte is looked at once, or twice in a field
+/// that does not arrive as a whole, however many pieces there are. The first byte that no good head
+/// could have there ends the search.
 ///
 /// It holds none of the bytes: the caller keeps what has come so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub struct HeadScanner {
 
 /// What the next byte belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     #[default]
     Method,
     Target,
@@ -64,62 +65,123 @@ impl HeadScanner {
     /// control character, whitespace before a colon or at the start of a line, a missing part of
     /// the first line. After an error the scanner is spent.
     pub fn scan(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HttpError> {
-        let seen = usize::try_from(self.position).unwrap_or(usize::MAX);
+        self.scan_parts(bytes, limits, |_, _| {})
+    }
+
+    /// Does what [`scan`](Self::scan) does, and tells `ended` of each part that ends: what it was,
+    /// and where the byte stands that ended it. The parts are the method, the target, the version,
+    /// and the name and value of each field.
+    pub(super) fn scan_parts(
+        &mut self,
+        bytes: &[u8],
+        limits: &HeadLimits,
+        ended: impl FnMut(Phase, usize),
+    ) -> Result<Option<usize>, HttpError> {
+        let seen = in_memory(self.position);
         if self.phase == Phase::Done {
             return Ok(Some(seen));
         }
-        let head_bytes_max = u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX);
-        for (ahead, byte) in bytes.get(seen..).unwrap_or_default().iter().enumerate() {
-            if self.position >= head_bytes_max {
-                return Err(HEAD_TOO_LARGE);
-            }
-            self.phase = self.step(*byte, limits)?;
-            self.position += 1;
-            if self.phase == Phase::Done {
-                return Ok(Some(seen + ahead + 1));
-            }
+        // Positions have 32 bits.
+        let head_bytes_max = limits.head_bytes_max.min(in_memory(u32::MAX));
+        let allowed = bytes.get(..head_bytes_max).unwrap_or(bytes);
+        let end = self.walk(allowed, seen, limits, ended)?;
+        self.position = u32::try_from(end).unwrap_or(u32::MAX);
+        if self.phase == Phase::Done {
+            return Ok(Some(end));
         }
         // A head that fills its limit without an end is over it.
-        if self.position >= head_bytes_max { Err(HEAD_TOO_LARGE) } else { Ok(None) }
+        if end >= head_bytes_max { Err(HEAD_TOO_LARGE) } else { Ok(None) }
     }
 
-    /// How many fields have begun.
-    pub(super) fn fields(&self) -> usize {
-        usize::try_from(self.fields).unwrap_or(usize::MAX)
-    }
-
-    fn step(&mut self, byte: u8, limits: &HeadLimits) -> Result<Phase, HttpError> {
-        match (self.phase, byte) {
-            (Phase::Method, byte) if is_token(byte) && self.position < METHOD_BYTES_MAX => {
-                Ok(Phase::Method)
+    /// Goes on from a position until the head, or what there is of it, ends, and returns where.
+    fn walk(
+        &mut self,
+        bytes: &[u8],
+        mut position: usize,
+        limits: &HeadLimits,
+        mut ended: impl FnMut(Phase, usize),
+    ) -> Result<usize, HttpError> {
+        let mut phase = self.phase;
+        while phase != Phase::Done {
+            if phase == Phase::LineStart {
+                position = self.pass_fields(bytes, position, limits, &mut ended)?;
             }
-            (Phase::Method, b' ') if self.position > 0 => Ok(Phase::Target),
-            (Phase::Target, b'!'..=b'~') => {
-                self.target_bytes += 1;
-                let too_long = u32_exceeds(self.target_bytes, limits.target_bytes_max);
-                if too_long { Err(TARGET_TOO_LONG) } else { Ok(Phase::Target) }
-            }
-            (Phase::Target, b' ') if self.target_bytes > 0 => Ok(Phase::Version),
-            (Phase::Version, b'!'..=b'~') => Ok(Phase::Version),
-            (Phase::Version | Phase::Value, b'\r') => Ok(Phase::LineFeed),
-            (Phase::LineFeed, b'\n') => Ok(Phase::LineStart),
-            (Phase::LineStart, byte) if is_token(byte) => {
-                self.fields += 1;
-                let too_many = u32_exceeds(self.fields, limits.headers_max);
-                if too_many { Err(TOO_MANY_HEADERS) } else { Ok(Phase::Name) }
-            }
-            (Phase::LineStart, b'\r') => Ok(Phase::LastLineFeed),
-            (Phase::Name, byte) if is_token(byte) => Ok(Phase::Name),
-            (Phase::Name, b':') => Ok(Phase::Value),
-            (Phase::Value, byte) if is_field_value(byte) => Ok(Phase::Value),
-            (Phase::LastLineFeed, b'\n') => Ok(Phase::Done),
-            (phase, byte) => Err(wrong(phase, byte)),
+            let rest = bytes.get(position..).unwrap_or_default();
+            // Nearly all bytes leave the phase as it is.
+            let passed = match phase {
+                Phase::Method => {
+                    let allowed = METHOD_BYTES_MAX.saturating_sub(position);
+                    token_bytes(rest.get(..allowed).unwrap_or(rest))
+                }
+                Phase::Target => self.pass_target(rest, limits)?,
+                Phase::Version => visible_bytes(rest),
+                Phase::Name => token_bytes(rest),
+                Phase::Value => field_value_bytes(rest),
+                _ => 0,
+            };
+            position += passed;
+            let Some(&byte) = rest.get(passed) else { break };
+            ended(phase, position);
+            phase = match (phase, byte) {
+                (Phase::Method, b' ') if position > 0 => Phase::Target,
+                (Phase::Target, b' ') if self.target_bytes > 0 => Phase::Version,
+                (Phase::Name, b':') => Phase::Value,
+                (Phase::Version | Phase::Value, b'\r') => Phase::LineFeed,
+                (Phase::LineFeed, b'\n') => Phase::LineStart,
+                (Phase::LineStart, byte) if is_token(byte) => self.begin_field(limits)?,
+                (Phase::LineStart, b'\r') => Phase::LastLineFeed,
+                (Phase::LastLineFeed, b'\n') => Phase::Done,
+                (phase, byte) => return Err(wrong(phase, byte)),
+            };
+            position += 1;
         }
+        self.phase = phase;
+        Ok(position)
+    }
+
+    /// Passes the fields that are there as a whole, and returns where the first thing begins that is
+    /// none: the blank line, a part of a field, or what no head may have, which remains to be told.
+    fn pass_fields(
+        &mut self,
+        bytes: &[u8],
+        mut position: usize,
+        limits: &HeadLimits,
+        ended: &mut impl FnMut(Phase, usize),
+    ) -> Result<usize, HttpError> {
+        while let Some(line) = bytes.get(position..) {
+            let name_bytes = token_bytes(line);
+            let Some([b':', after_name @ ..]) = line.get(name_bytes..) else { break };
+            let value_bytes = field_value_bytes(after_name);
+            let Some([b'\r', b'\n', ..]) = after_name.get(value_bytes..) else { break };
+            if name_bytes == 0 {
+                break;
+            }
+            self.begin_field(limits)?;
+            ended(Phase::Name, position + name_bytes);
+            position += name_bytes + 1 + value_bytes;
+            ended(Phase::Value, position);
+            position += 2;
+        }
+        Ok(position)
+    }
+
+    fn pass_target(&mut self, rest: &[u8], limits: &HeadLimits) -> Result<usize, HttpError> {
+        let passed = visible_bytes(rest);
+        self.target_bytes =
+            self.target_bytes.saturating_add(u32::try_from(passed).unwrap_or(u32::MAX));
+        let too_long = in_memory(self.target_bytes) > limits.target_bytes_max;
+        if too_long { Err(TARGET_TOO_LONG) } else { Ok(passed) }
+    }
+
+    fn begin_field(&mut self, limits: &HeadLimits) -> Result<Phase, HttpError> {
+        self.fields += 1;
+        let too_many = in_memory(self.fields) > limits.headers_max;
+        if too_many { Err(TOO_MANY_HEADERS) } else { Ok(Phase::Name) }
     }
 }
 
-fn u32_exceeds(number: u32, limit: usize) -> bool {
-    u32::try_from(limit).is_ok_and(|limit| number > limit)
+fn in_memory(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 const HEAD_TOO_LARGE: HttpError =
@@ -129,6 +191,7 @@ const TOO_MANY_HEADERS: HttpError =
 const TARGET_TOO_LONG: HttpError =
     HttpError::new(414, "target_too_long", "the request target is too long");
 
+#[cold]
 fn wrong(phase: Phase, byte: u8) -> HttpError {
     match (phase, byte) {
         (_, b'\n') => HttpError::bad("bare_line_feed", "a line of the head does not end in CRLF"),

@@ -8,11 +8,13 @@ use base64::engine::{GeneralPurpose, GeneralPurposeConfig, general_purpose};
 use sha1::{Digest as _, Sha1};
 
 use super::syntax::elements;
-use super::{HttpError, Request};
+use super::{BodyLength, HttpError, Request};
 
 /// RFC 6455, 1.3: what is put after the key before it is hashed.
 const ACCEPT_SALT: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const KEY_BYTES: usize = 16;
+/// A hash of 20 bytes in base64.
+const ACCEPT_BYTES: usize = 28;
 
 /// Keys are padded, as they must be, but the bits that the padding leaves over may be anything:
 /// many a client makes up its 22 characters without regard to them.
@@ -48,12 +50,12 @@ pub fn upgrade<'r>(request: &'r Request<'_>) -> Result<Upgrade<'r>, HttpError> {
     if !request.has_token("connection", "upgrade") {
         return Err(HttpError::bad("bad_connection", "Connection does not name the upgrade"));
     }
-    let version = request.header_bytes("sec-websocket-version");
-    if version != Some(b"13") || request.header_count("sec-websocket-version") != 1 {
+    let mut versions = request.values("sec-websocket-version");
+    if (versions.next(), versions.next()) != (Some(b"13"), None) {
         return Err(HttpError::new(426, "websocket_version", "the WebSocket version has to be 13"));
     }
     let key = find_key(request)?;
-    if request.is_chunked() || request.content_length().is_some_and(|length| length > 0) {
+    if request.body_length() != BodyLength::Known(0) {
         return Err(HttpError::bad("unexpected_body", "the request for a WebSocket has a body"));
     }
     Ok(Upgrade { request, key })
@@ -100,8 +102,20 @@ impl<'r> Upgrade<'r> {
 /// What `Sec-WebSocket-Accept` answers to a key (RFC 6455, 4.2.2): 28 characters.
 #[must_use]
 pub fn accept_key(key: &str) -> String {
-    let hash = Sha1::new().chain_update(key).chain_update(ACCEPT_SALT).finalize();
-    general_purpose::STANDARD.encode(hash)
+    general_purpose::STANDARD.encode(hash(key))
+}
+
+/// The characters of [`accept_key`], without an allocation.
+pub(super) fn accept(key: &str) -> [u8; ACCEPT_BYTES] {
+    let mut accept = [0; ACCEPT_BYTES];
+    general_purpose::STANDARD
+        .encode_slice(hash(key), &mut accept)
+        .expect("the 20 bytes of a hash make 28 characters");
+    accept
+}
+
+fn hash(key: &str) -> [u8; 20] {
+    Sha1::new().chain_update(key).chain_update(ACCEPT_SALT).finalize().into()
 }
 
 /// The subprotocol to speak: the first that the client offers and we have. Names are compared
