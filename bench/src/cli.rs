@@ -44,8 +44,8 @@ pub(crate) enum Scenario {
     /// Two phases with the same connections: the room's members are silent in the first and receive
     /// --room-rate messages a second in the second. Echo connections and members each have a thread
     /// of the generator; both run on the CPU of --pin and pass it on after every few reads. `blind`
-    /// is how long the echo thread had not looked when a reply was read, the most of a response time
-    /// that is the generator's own part.
+    /// is how long the echo thread had not looked when a reply was read, the most of a response
+    /// time that is the generator's own part.
     Beside(BesideArgs),
     /// Open and close connections as fast as the server takes them.
     Churn(ChurnArgs),

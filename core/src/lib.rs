@@ -42,6 +42,7 @@ mod encoding;
 mod endpoint;
 pub mod entropy;
 mod error;
+mod flags;
 pub mod handler;
 mod io;
 mod mailbox;
@@ -49,6 +50,7 @@ mod node;
 #[doc(hidden)]
 pub mod output;
 mod page;
+mod paged;
 mod path;
 mod reactor;
 mod reason;

@@ -1,7 +1,7 @@
 //! One timer per connection, in a hierarchical wheel over dense indexes.
 //!
 //! Four levels of 64 slots, a tick of 16 ms: 74 hours; what lies further is looked at again then.
-//! Arming, disarming and firing are O(1), an idle timer costs 16 bytes, and a turn costs nothing
+//! Arming, disarming and firing are O(1), an idle timer costs 12 bytes, and a turn costs nothing
 //! for timers that are not due: the next due slot is found by four bit scans.
 #![expect(
     clippy::cast_possible_truncation,
@@ -9,17 +9,21 @@
 )]
 
 use crate::clock::Tick;
+use crate::paged::Paged;
 
 const LEVELS: usize = 4;
 const SLOTS: usize = 64;
 const SLOT_BITS: u32 = 6;
 const NONE: u32 = u32::MAX;
-const UNARMED: u16 = u16::MAX;
+/// Instead of a predecessor: the timer is not set.
+const UNARMED: u32 = u32::MAX;
+/// Instead of a predecessor, plus level and slot: the timer is the first of that list.
+const HEAD: u32 = u32::MAX - (LEVELS * SLOTS) as u32;
 
 /// Timers of indexes. A timer fires at or after its tick, never before.
 #[derive(Debug)]
 pub struct TimerWheel {
-    nodes: Vec<Node>,
+    nodes: Paged<Node>,
     heads: [[u32; SLOTS]; LEVELS],
     /// One bit per slot that holds something.
     occupied: [u64; LEVELS],
@@ -31,20 +35,25 @@ pub struct TimerWheel {
 #[derive(Clone, Copy, Debug)]
 struct Node {
     next: u32,
+    /// An index, [`HEAD`] and the place, or [`UNARMED`].
     previous: u32,
     /// Low half of the deadline; within 2^31 ticks of now.
     due: u32,
-    /// Level and slot.
-    place: u16,
 }
 
-const _: () = assert!(size_of::<Node>() == 16);
+const _: () = assert!(size_of::<Node>() == 12);
+
+impl Default for Node {
+    fn default() -> Self {
+        Self { next: NONE, previous: UNARMED, due: 0 }
+    }
+}
 
 impl TimerWheel {
     /// An empty wheel at `now`.
     pub fn new(now: Tick) -> Self {
         Self {
-            nodes: Vec::new(),
+            nodes: Paged::default(),
             heads: [[NONE; SLOTS]; LEVELS],
             occupied: [0; LEVELS],
             now: now.0,
@@ -52,29 +61,24 @@ impl TimerWheel {
         }
     }
 
-    /// Sets the timer of `index`, instead of what it was set to.
+    /// Sets the timer of `index`, below 2^31, instead of what it was set to.
     pub fn arm(&mut self, index: u32, due: Tick) {
-        self.disarm(index);
-        let needed = index as usize + 1;
-        if self.nodes.len() < needed {
-            let empty = Node { next: NONE, previous: NONE, due: 0, place: UNARMED };
-            self.nodes.resize(needed, empty);
+        if self.take(index).is_none() {
+            self.armed += 1;
         }
-        self.armed += 1;
         self.link(index, due.0.max(self.now + 1));
     }
 
     /// Stops the timer of `index`, if it is set.
     pub fn disarm(&mut self, index: u32) {
-        if self.is_armed(index) {
-            self.unlink(index);
+        if self.take(index).is_some() {
             self.armed -= 1;
         }
     }
 
     /// Whether the timer of `index` is set.
     pub fn is_armed(&self, index: u32) -> bool {
-        self.nodes.get(index as usize).is_some_and(|node| node.place != UNARMED)
+        self.nodes.get(index).is_some_and(|node| node.previous != UNARMED)
     }
 
     /// Timers set.
@@ -136,22 +140,25 @@ impl TimerWheel {
                 continue;
             }
             let slot = (self.now >> shift) as usize % SLOTS;
-            while self.heads[level][slot] != NONE {
-                let index = self.heads[level][slot];
-                let due = self.due(index);
-                self.unlink(index);
+            // The whole list goes: none of it can come back to the slot that begins now.
+            let mut index = std::mem::replace(&mut self.heads[level][slot], NONE);
+            self.occupied[level] &= !(1 << slot);
+            while let Some(place) = self.nodes.get_mut(index).filter(|_| index != NONE) {
+                let node = std::mem::take(place);
+                let due = self.due(node);
                 if due <= self.now {
                     self.armed -= 1;
                     fired.push(index);
                 } else {
                     self.link(index, due);
                 }
+                index = node.next;
             }
         }
     }
 
-    fn due(&self, index: u32) -> u64 {
-        let distance = self.nodes[index as usize].due.wrapping_sub(self.now as u32).cast_signed();
+    fn due(&self, node: Node) -> u64 {
+        let distance = node.due.wrapping_sub(self.now as u32).cast_signed();
         self.now.saturating_add_signed(i64::from(distance))
     }
 
@@ -164,32 +171,38 @@ impl TimerWheel {
         let furthest = (self.now >> shift) + SLOTS as u64 - 1;
         let slot = (due >> shift).min(furthest) as usize % SLOTS;
         let head = std::mem::replace(&mut self.heads[level][slot], index);
-        if let Some(after) = self.nodes.get_mut(head as usize) {
+        if head != NONE
+            && let Some(after) = self.nodes.get_mut(head)
+        {
             after.previous = index;
         }
         self.occupied[level] |= 1 << slot;
-        self.nodes[index as usize] = Node {
-            next: head,
-            previous: NONE,
-            due: due as u32,
-            place: (level * SLOTS + slot) as u16,
-        };
+        let previous = HEAD + (level * SLOTS + slot) as u32;
+        *self.nodes.grow(index) = Node { next: head, previous, due: due as u32 };
     }
 
-    fn unlink(&mut self, index: u32) {
-        let node = self.nodes[index as usize];
-        let (level, slot) = (node.place as usize / SLOTS, node.place as usize % SLOTS);
-        match self.nodes.get_mut(node.previous as usize) {
-            Some(previous) => previous.next = node.next,
-            None => self.heads[level][slot] = node.next,
-        }
-        if let Some(next) = self.nodes.get_mut(node.next as usize) {
+    /// Takes a timer out of its list; `None` if it is in none.
+    fn take(&mut self, index: u32) -> Option<Node> {
+        let place = self.nodes.get_mut(index).filter(|node| node.previous != UNARMED)?;
+        let node = std::mem::take(place);
+        if node.next != NONE
+            && let Some(next) = self.nodes.get_mut(node.next)
+        {
             next.previous = node.previous;
         }
-        if self.heads[level][slot] == NONE {
+        if node.previous < HEAD {
+            if let Some(previous) = self.nodes.get_mut(node.previous) {
+                previous.next = node.next;
+            }
+            return Some(node);
+        }
+        let list = (node.previous - HEAD) as usize;
+        let (level, slot) = (list / SLOTS, list % SLOTS);
+        self.heads[level][slot] = node.next;
+        if node.next == NONE {
             self.occupied[level] &= !(1 << slot);
         }
-        self.nodes[index as usize].place = UNARMED;
+        Some(node)
     }
 }
 

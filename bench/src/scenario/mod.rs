@@ -66,8 +66,8 @@ pub(crate) struct Manner {
     pub(crate) events_per_poll: usize,
     /// Whether all threads run on one CPU, which each passes on after every poll.
     pub(crate) shares_cpu: bool,
-    /// Whether an open loop polls without a rest as well, as a closed one does: a CPU that has slept
-    /// takes tens of microseconds longer for the first things it does.
+    /// Whether an open loop polls without a rest as well, as a closed one does:
+    /// a CPU that has slept takes tens of microseconds longer for the first things it does.
     pub(crate) never_sleeps: bool,
 }
 

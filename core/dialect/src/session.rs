@@ -1,5 +1,5 @@
 //! What a protocol provides, and the host it faces.
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use crate::{
     Ask, CallError, CallId, Effect, Encoded, Envelope, Form, Gap, Kind, Message, OpenRequest,
@@ -99,6 +99,12 @@ pub trait Host {
     /// Applies an effect: at once where it concerns this connection only, at the end of the turn
     /// where others are concerned.
     fn effect(&mut self, effect: Effect<'_>);
+
+    /// The name of a room to keep: the one all its members share, where there are members. A
+    /// session that keeps a copy of its own costs that much more for each connection.
+    fn room_name(&self, name: &str) -> Arc<str> {
+        name.into()
+    }
 
     /// Wall clock of this turn, in milliseconds since 1970.
     fn now(&self) -> u64;

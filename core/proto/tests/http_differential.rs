@@ -222,7 +222,11 @@ proptest! {
 
     #[test]
     fn any_host_is_judged_as_the_reference_judges_it(
-        host in prop_oneof!["[a-z0-9:.%-]{0,12}(:[0-9]{0,6})?", r"\[[0-9a-f:]{0,9}\]?(:[0-9]{0,6})?", "[!-~]{0,9}"],
+        host in prop_oneof![
+            "[a-z0-9:.%-]{0,12}(:[0-9]{0,6})?",
+            r"\[[0-9a-f:]{0,9}\]?(:[0-9]{0,6})?",
+            "[!-~]{0,9}",
+        ],
     ) {
         let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
         let found = http::parse(head.as_bytes(), &HeadLimits::default());

@@ -5,51 +5,34 @@
 //! a room never waits for more than one send, and a reply (a join's acknowledgement above all)
 //! never comes after frames of a room handed over later.
 //!
-//! A connection that has nothing to send is 64 bytes in a table; everything that exists only while
+//! A connection that has nothing to send is 32 bytes in a table; everything that exists only while
 //! something is queued, in flight or lagging is in a box from a pool.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
 use fulmar_driver::{Piece, SocketId};
-use smallvec::SmallVec;
 
-use super::aside::Aside;
-use super::limits::Policy;
+use super::membership::{Membership, Memberships};
 use super::pool::Pool;
 use super::reserved::Reserved;
 use super::wire::Outgoing;
 use super::{Slot, narrow};
+use crate::flags::{Flag, Flags};
+use crate::paged::Paged;
 
-/// Connections per page of the table.
-const PAGE: usize = 256;
-/// Where a membership stands.
-#[derive(Debug)]
-pub enum Place {
-    /// In its group's array, at this index; the position is the run's.
-    InRun(u32),
-    /// With a cursor of its own.
-    Aside(Box<Aside>),
-}
-
-/// A connection in a room.
-#[derive(Debug)]
-pub struct Membership {
-    /// The room's key on this shard.
-    pub room: u32,
-    /// The envelope's variable part; 0 if there is none.
-    pub tag: u32,
-    /// Index of the group in the room.
-    pub group: u8,
-    /// When the connection is too slow for the room.
-    pub policy: Policy,
-    /// Whether the frames handed over are told.
-    pub is_counted: bool,
-    /// Where it stands.
-    pub place: Place,
-}
-
-const _: () = assert!(size_of::<Option<Membership>>() == 32);
+/// It is in the shard's list of connections to flush.
+pub(crate) const DIRTY: Flag = Flag::new(0);
+/// The last cast was refused in part: the next send is the least possible.
+pub(crate) const PROBING: Flag = Flag::new(1);
+/// The backlog went over its limit and has not come down to the low mark since.
+pub(crate) const OVER: Flag = Flag::new(2);
+/// A close frame is queued or sent: nothing follows it.
+pub(crate) const CLOSING: Flag = Flag::new(3);
+/// Nothing is sent any more: the socket is gone, or the close frame has left.
+pub(crate) const DEAD: Flag = Flag::new(4);
+/// Every message passes through a seal.
+pub(crate) const SEALED: Flag = Flag::new(5);
 
 /// The output side of one connection.
 #[derive(Debug)]
@@ -58,20 +41,9 @@ pub struct Connection {
     pub generation: u32,
     /// Index of its backpressure profile.
     pub profile: u8,
-    /// Whether it is in the shard's list of connections to flush.
-    pub dirty: bool,
-    /// Whether the last cast was refused in part: the next send is the least possible.
-    pub probing: bool,
-    /// Whether the backlog went over its limit and has not come down to the low mark since.
-    pub over: bool,
-    /// Whether a close frame is queued or sent: nothing follows it.
-    pub closing: bool,
-    /// Whether nothing is sent any more: the socket is gone, or the close frame has left.
-    pub dead: bool,
-    /// Whether every message passes through a seal.
-    pub sealed: bool,
-    /// Rooms it is in. Nearly always none or one.
-    pub memberships: SmallVec<[Option<Membership>; 1]>,
+    pub(crate) flags: Flags,
+    /// Rooms it is in.
+    pub memberships: Memberships,
     /// What exists only while it has something to send.
     pub active: Option<Box<Active>>,
 }
@@ -81,7 +53,7 @@ pub struct Connection {
 const PONGS_MAX: u8 = 16;
 
 // An idle connection in one room. A million of them is what this is about.
-const _: () = assert!(size_of::<Option<Connection>>() == 64);
+const _: () = assert!(size_of::<Option<Connection>>() == 32);
 
 /// What a connection has to send, and what of it is under way.
 #[derive(Debug, Default)]
@@ -210,20 +182,15 @@ impl Connection {
         Self {
             generation,
             profile,
-            dirty: false,
-            probing: false,
-            over: false,
-            closing: false,
-            dead: false,
-            sealed: false,
-            memberships: SmallVec::new(),
+            flags: Flags::default(),
+            memberships: Memberships::None,
             active: None,
         }
     }
 
     /// Whether it takes nothing more.
     pub fn is_over_with(&self) -> bool {
-        self.closing || self.dead
+        self.flags.has(CLOSING.or(DEAD))
     }
 
     /// Bytes that wait for this client: own queue, send in flight, lag on every tape.
@@ -241,84 +208,43 @@ impl Connection {
         self.active.as_ref().is_some_and(|active| active.in_flight > 0)
     }
 
-    /// Adds a membership and returns its slot.
-    pub fn add(&mut self, membership: Membership) -> Slot {
-        let free = self.memberships.iter().position(Option::is_none);
-        let slot = free.unwrap_or(self.memberships.len());
-        match self.memberships.get_mut(slot) {
-            Some(place) => *place = Some(membership),
-            None => self.memberships.push(Some(membership)),
-        }
-        narrow(slot)
-    }
-
-    /// Takes a membership out.
-    pub fn take(&mut self, slot: Slot) -> Option<Membership> {
-        let membership = self.memberships.get_mut(slot as usize)?.take();
-        while self.memberships.last().is_some_and(Option::is_none) {
-            self.memberships.pop();
-        }
-        if self.memberships.len() <= 1 {
-            self.memberships.shrink_to_fit();
-        }
-        membership
-    }
-
-    /// The membership in `slot`.
-    pub fn membership(&self, slot: Slot) -> Option<&Membership> {
-        self.memberships.get(slot as usize)?.as_ref()
-    }
-
-    /// The membership in `slot`, to change.
-    pub fn membership_mut(&mut self, slot: Slot) -> Option<&mut Membership> {
-        self.memberships.get_mut(slot as usize)?.as_mut()
-    }
-
     /// The slots of its memberships in `room` (more than one only under different tags).
     pub fn slots_in(&self, room: u32) -> impl Iterator<Item = Slot> + '_ {
-        let is_in = move |membership: &Option<Membership>| {
-            membership.as_ref().is_some_and(|m| m.room == room)
-        };
-        let slots = self.memberships.iter().enumerate().filter(move |(_, m)| is_in(m));
-        slots.map(|(slot, _)| narrow(slot))
+        let is_in = move |(_, membership): &(Slot, &Membership)| membership.room == room;
+        self.memberships.iter().filter(is_in).map(|(slot, _)| slot)
     }
 }
 
-/// The shard's connections by socket index, in pages, so that the table grows without moving.
+/// The shard's connections by socket index.
 #[derive(Debug, Default)]
 pub struct Connections {
-    pages: Vec<Box<[Option<Connection>]>>,
+    table: Paged<Option<Connection>>,
     count: usize,
 }
 
 impl Connections {
     /// Puts a connection at its index; returns one that was there.
     pub fn insert(&mut self, index: u32, connection: Connection) -> Option<Connection> {
-        let page = index as usize / PAGE;
-        while self.pages.len() <= page {
-            self.pages.push((0..PAGE).map(|_| None).collect());
-        }
-        let old = self.place_mut(index)?.replace(connection);
+        let old = self.table.grow(index).replace(connection);
         self.count += usize::from(old.is_none());
         old
     }
 
     /// Takes the connection away.
     pub fn remove(&mut self, index: u32) -> Option<Connection> {
-        let connection = self.place_mut(index)?.take()?;
+        let connection = self.table.get_mut(index)?.take()?;
         self.count -= 1;
         Some(connection)
     }
 
     /// The connection at `index`.
     pub fn get(&self, index: u32) -> Option<&Connection> {
-        let index = index as usize;
-        self.pages.get(index / PAGE)?.get(index % PAGE)?.as_ref()
+        self.table.get(index)?.as_ref()
     }
 
     /// The connection at `index`, to change.
     pub fn get_mut(&mut self, index: u32) -> Option<&mut Connection> {
-        self.place_mut(index)?.as_mut()
+        self.table.get_mut(index)?.as_mut()
     }
 
     /// The connection of `socket`, unless it is an earlier one of that index.
@@ -331,9 +257,14 @@ impl Connections {
         self.get_mut(socket.index).filter(|connection| connection.generation == socket.generation)
     }
 
+    /// The membership `slot` of the connection at `index`.
+    pub fn membership(&self, index: u32, slot: Slot) -> Option<&Membership> {
+        self.get(index)?.memberships.get(slot)
+    }
+
     /// The membership `slot` of the connection at `index`, to change.
     pub fn membership_mut(&mut self, index: u32, slot: Slot) -> Option<&mut Membership> {
-        self.get_mut(index)?.membership_mut(slot)
+        self.get_mut(index)?.memberships.get_mut(slot)
     }
 
     /// The name of the connection at `index`.
@@ -344,8 +275,7 @@ impl Connections {
 
     /// All connections with their indexes.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Connection)> {
-        let places = self.pages.iter().flat_map(|page| page.iter()).enumerate();
-        places.filter_map(|(index, place)| Some((narrow(index), place.as_ref()?)))
+        self.table.iter().filter_map(|(index, place)| Some((index, place.as_ref()?)))
     }
 
     /// How many there are.
@@ -356,11 +286,6 @@ impl Connections {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.count == 0
-    }
-
-    fn place_mut(&mut self, index: u32) -> Option<&mut Option<Connection>> {
-        let index = index as usize;
-        self.pages.get_mut(index / PAGE)?.get_mut(index % PAGE)
     }
 }
 
@@ -381,24 +306,5 @@ mod tests {
         active.take_lanes(&mut out, 0, &mut pool);
         assert!(!active.pong(b"four"), "those before have left");
         assert_eq!(active.control, b"four");
-    }
-
-    #[test]
-    fn slots_are_used_again_and_the_table_shrinks() {
-        let membership = |room| Membership {
-            room,
-            tag: 0,
-            group: 0,
-            policy: Policy::Skip,
-            is_counted: false,
-            place: Place::InRun(0),
-        };
-        let mut connection = Connection::new(1, 0);
-        assert_eq!((0..3).map(|room| connection.add(membership(room))).max(), Some(2));
-        assert!(connection.take(0).is_some() && connection.take(0).is_none());
-        assert_eq!(connection.add(membership(9)), 0);
-        assert!(connection.take(2).is_some() && connection.take(1).is_some());
-        assert!(!connection.memberships.spilled());
-        assert_eq!(connection.slots_in(9).collect::<Vec<_>>(), [0]);
     }
 }

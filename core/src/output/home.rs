@@ -26,6 +26,9 @@ pub fn home_of(room: &str, shards: u32, seed: u64) -> u32 {
     u32::try_from(shard).unwrap_or(0)
 }
 
+/// Places for messages that a room keeps from one turn to the next.
+const BATCH_KEPT: usize = 32;
+
 #[derive(Debug)]
 struct Interest {
     shard: u32,
@@ -52,7 +55,8 @@ pub type Numbered = (Arc<str>, Position, Box<str>);
 /// The rooms this shard is home of.
 #[derive(Debug)]
 pub struct Home {
-    rooms: HashMap<Arc<str>, HomeRoom, RandomState>,
+    /// Boxed, because a third of a hash table's places are empty.
+    rooms: HashMap<Arc<str>, Box<HomeRoom>, RandomState>,
     /// Rooms with something to post: a batch, or a refused delivery to make known.
     listed: Vec<Arc<str>>,
     answers: Vec<(u32, RoomMail)>,
@@ -101,6 +105,7 @@ impl Home {
                 return false;
             }
             let messages: Messages = room.batch.drain(..).collect();
+            room.batch.shrink_to(BATCH_KEPT);
             for interest in &mut room.interests {
                 interest.post(name, room.next.number, &messages, posts);
             }
@@ -144,13 +149,13 @@ impl Home {
         let epoch = &mut self.epoch;
         let room = self.rooms.entry(name.clone()).or_insert_with(|| {
             *epoch = epoch.wrapping_add(1);
-            HomeRoom {
+            Box::new(HomeRoom {
                 next: Position { epoch: *epoch, number: 0 },
                 interests: SmallVec::new(),
                 batch: Vec::new(),
                 is_listed: false,
                 posted: 0,
-            }
+            })
         });
         room.interests.retain(|known| known.shard != shard);
         let from = room.next.number;

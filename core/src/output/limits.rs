@@ -24,10 +24,13 @@ pub struct Limits {
     pub copy_bytes_max: usize,
     /// Sends of one connection in one flush, if the kernel takes each at once.
     pub sends_max: usize,
-    /// Members of one group visited in one turn.
-    pub slice_members_max: usize,
-    /// Members of all groups visited in one turn.
-    pub turn_members_max: usize,
+    /// Sends to members in one turn, some 3.5 µs each: what a large room may hold up the shard.
+    /// A send of many bytes counts once more for every `send_weight_bytes` of them.
+    pub turn_sends_max: usize,
+    /// See `turn_sends_max`.
+    pub send_weight_bytes: u64,
+    /// Sends a group may make in any turn that comes to it, so that small rooms stay whole.
+    pub group_sends_min: usize,
     /// Runs of one group, that is different positions held without a cursor.
     pub runs_max: usize,
     /// Memberships of one connection.
@@ -45,11 +48,20 @@ impl Default for Limits {
             quantum_bytes: 16 << 10,
             copy_bytes_max: 4 << 10,
             sends_max: 4,
-            slice_members_max: 512,
-            turn_members_max: 1024,
+            turn_sends_max: 128,
+            send_weight_bytes: 16 << 10,
+            group_sends_min: 16,
             runs_max: 16,
             memberships_max: 4096,
         }
+    }
+}
+
+impl Limits {
+    /// How many sends one of so many bytes counts for.
+    pub fn weight(&self, bytes: u64) -> usize {
+        let more = bytes.checked_div(self.send_weight_bytes).unwrap_or(0);
+        usize::try_from(more).unwrap_or(usize::MAX).saturating_add(1)
     }
 }
 

@@ -11,6 +11,7 @@
 //! the hole at its front), so it is O(runs), that is O(1); so is inserting.
 
 use fulmar_driver::Member;
+use smallvec::SmallVec;
 
 use super::{Ordinal, narrow};
 
@@ -39,7 +40,8 @@ pub struct Cut {
 #[derive(Debug, Default)]
 pub struct Members {
     entries: Vec<Member>,
-    runs: Vec<Run>,
+    /// Nearly always one.
+    runs: SmallVec<[Run; 1]>,
 }
 
 impl Members {
@@ -143,7 +145,13 @@ impl Members {
 
     /// The members of `cut`, for the driver.
     pub fn slice(&self, cut: &Cut) -> &[Member] {
-        self.entries.get(cut.start as usize..cut.end as usize).unwrap_or(&[])
+        self.between(cut.start, cut.end)
+    }
+
+    /// The members from index `start` to before index `end`.
+    #[inline]
+    pub fn between(&self, start: u32, end: u32) -> &[Member] {
+        self.entries.get(start as usize..end as usize).unwrap_or(&[])
     }
 
     /// The member at `index`.

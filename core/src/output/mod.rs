@@ -12,9 +12,9 @@
 //!
 //! | what | costs |
 //! |---|---|
-//! | an idle connection | 64 bytes and two bits, one membership included |
+//! | an idle connection | 32 bytes and two bits, one membership included |
 //! | a member of a room | 16 bytes more (the entry in the room's array) |
-//! | a further membership | 32 bytes |
+//! | a further membership | 16 bytes |
 //! | a connection with output | a pooled box and pooled buffers, until it is quiet again |
 //! | a message to a room | one append per encoding on each shard with members |
 //! | a turn's messages to a room | 16 bytes and two bits read per member, one send each |
@@ -31,6 +31,7 @@
 //! said after its acknowledgement was seen; no order is promised between rooms.
 
 pub mod aside;
+pub mod asides;
 pub mod bits;
 pub mod connection;
 pub mod encode;
@@ -39,6 +40,7 @@ pub mod home;
 pub mod limits;
 pub mod mail;
 pub mod members;
+pub mod membership;
 pub mod plane;
 pub mod pool;
 pub mod reserved;

@@ -1,7 +1,7 @@
 //! What tests ask a shard about itself.
 
 use super::Shard;
-use super::connection::Stage;
+use super::connection::{AT_WORK, Stage};
 
 impl Shard {
     /// Checks that tables agree and limits are kept.
@@ -13,10 +13,12 @@ impl Shard {
         let mut pending = 0;
         for socket in ids {
             let Some(connection) = self.connections.get(socket) else { continue };
-            pending += usize::from(matches!(connection.stage, Stage::Request(_)));
-            let is_open = matches!(connection.stage, Stage::Open);
-            check(connection.talk.is_some() == is_open, "a session outside its connection")?;
-            check(connection.stash.is_none() || connection.paused.any(), "input left behind")?;
+            pending += usize::from(connection.stage == Stage::Request);
+            check(!connection.flags.has(AT_WORK), "a session outside its connection")?;
+            let is_open = connection.is_open();
+            check(is_open || connection.session.is_none(), "a session that has outlived its end")?;
+            let stash = connection.extras().map_or(0, |extras| extras.stash.len());
+            check(stash == 0 || connection.is_paused(), "input left behind")?;
             let Some(endpoint) = self.node.endpoints.get(usize::from(connection.endpoint)) else {
                 continue;
             };

@@ -11,7 +11,7 @@ use fulmar_driver::SocketId;
 
 use super::Shard;
 use super::calls::{Caller, Lane, PendingCall};
-use super::connection::NO_LANE;
+use super::connection::{NO_LANE, OWES, PAUSED_ADMISSION, PAUSED_CALLS};
 use crate::mailbox::Mail;
 use crate::reason::Reason;
 use crate::worker::{Control, Job, OwnedReply, ReplyTo, settle};
@@ -78,7 +78,7 @@ impl Shard {
 
     pub(super) fn cancel(&mut self, socket: SocketId, call: CallId) {
         let Some(connection) = self.connections.get(socket) else { return };
-        let key = connection.lane;
+        let key = connection.lane();
         if let Some(lane) = self.lanes.get_mut(key as usize) {
             lane.cancel(call);
             self.pump(key);
@@ -86,7 +86,7 @@ impl Shard {
     }
 
     pub(super) fn flow(&self, socket: SocketId, call: CallId, open: bool) {
-        let lane = self.connections.get(socket).and_then(|c| self.lanes.get(c.lane as usize));
+        let lane = self.connections.get(socket).and_then(|c| self.lanes.get(c.lane() as usize));
         if let Some(running) = lane.and_then(|lane| lane.running_as(call)) {
             running.control.flow(open);
         }
@@ -213,7 +213,7 @@ impl Shard {
             return;
         }
         let Some(connection) = self.connections.get_mut(socket) else { return };
-        connection.paused.admission = false;
+        connection.flags.set(PAUSED_ADMISSION, false);
         if let OwnedReply::Error(error) = reply {
             let text = error.message.to_string();
             self.with_talk(socket, |_, host| {
@@ -238,7 +238,7 @@ impl Shard {
         } else {
             self.owed.push((socket, control));
             if let Some(connection) = self.connections.get_mut(socket) {
-                connection.owes = true;
+                connection.flags.set(OWES, true);
             }
         }
     }
@@ -265,18 +265,18 @@ impl Shard {
     /// Fewer calls wait: a connection that was not read may be again.
     fn after_calls(&mut self, socket: SocketId) {
         let Some(connection) = self.connections.get_mut(socket) else { return };
-        let waiting = self.lanes.get(connection.lane as usize).map_or(0, Lane::waiting);
-        if connection.paused.calls && waiting <= self.node.config.limits.calls_queued_max / 2 {
-            connection.paused.calls = false;
+        let waiting = self.lanes.get(connection.lane() as usize).map_or(0, Lane::waiting);
+        let is_low = waiting <= self.node.config.limits.calls_queued_max / 2;
+        if is_low && connection.flags.set(PAUSED_CALLS, false) {
             self.resume(socket);
         }
     }
 
     /// The lane of a connection, made if it has none.
     pub(super) fn lane_of(&mut self, socket: SocketId) -> Option<u32> {
-        let connection = self.connections.get(socket)?;
-        if connection.lane != NO_LANE {
-            return Some(connection.lane);
+        let lane = self.connections.get(socket)?.lane();
+        if lane != NO_LANE {
+            return Some(lane);
         }
         let link = Link::new(self.node.clone(), self.number(socket));
         self.add_lane(socket, link, Arc::new(()))
@@ -292,14 +292,14 @@ impl Shard {
         let form = self.form_of(socket);
         let key = self.lanes.insert(Lane::new(socket, form, link, handle));
         let key = u32::try_from(key).ok()?;
-        self.connections.get_mut(socket)?.lane = key;
+        self.connections.get_mut(socket)?.extras_mut().lane = key;
         Some(key)
     }
 
     fn form_of(&self, socket: SocketId) -> Form {
         let Some(connection) = self.connections.get(socket) else { return Form::Json };
         let endpoint = self.node.endpoints.get(usize::from(connection.endpoint));
-        let dialect = endpoint.and_then(|e| e.dialects.get(usize::from(connection.dialect)));
+        let dialect = endpoint.and_then(|e| e.dialects.get(connection.dialect()));
         dialect.map_or(Form::Json, |(dialect, _)| dialect.form())
     }
 }

@@ -9,7 +9,7 @@ use fulmar_driver::{CloseCause, SocketId};
 use fulmar_proto::ProtocolError;
 use fulmar_proto::ws::{close, write_close};
 
-use super::connection::Stage;
+use super::connection::{ENDED, Stage};
 use super::effects::SessionHost;
 use super::{Command, Shard, Stopping};
 use crate::output::Finish;
@@ -96,7 +96,7 @@ impl Shard {
     /// The last bytes have been handed to the kernel: our FIN, then the peer's is awaited, if it
     /// has not come already.
     pub(super) fn on_finished(&mut self, socket: SocketId) {
-        let has_ended = self.connections.get(socket).is_none_or(|connection| connection.ended);
+        let has_ended = self.connections.get(socket).is_none_or(|c| c.flags.has(ENDED));
         let command = if has_ended { Command::Close } else { Command::Shutdown };
         self.commands.push((socket, command));
     }
@@ -104,13 +104,13 @@ impl Shard {
     /// The peer's FIN.
     pub(super) fn on_ended(&mut self, socket: SocketId) {
         let Some(connection) = self.connections.get_mut(socket) else { return };
-        connection.ended = true;
+        connection.flags.set(ENDED, true);
         match connection.stage {
             // What it sent before comes first.
-            Stage::Open if connection.paused.any() => {}
+            Stage::Open if connection.is_paused() => {}
             // Our last words are on their way: `on_finished` goes on, or the deadline.
             Stage::Closing if self.output.queued(socket) > 0 => {}
-            Stage::Request(_) | Stage::Open | Stage::Closing => {
+            Stage::Request | Stage::Open | Stage::Closing => {
                 self.lost(socket, CloseCause::Reset);
             }
         }
@@ -120,7 +120,7 @@ impl Shard {
     pub(super) fn lost(&mut self, socket: SocketId, cause: CloseCause) {
         let Some(connection) = self.connections.get(socket) else { return };
         match connection.stage {
-            Stage::Request(_) => self.depart(socket, Reason::NoRequest),
+            Stage::Request => self.depart(socket, Reason::NoRequest),
             Stage::Open => {
                 let mut session = self.take_session(socket);
                 self.tell_end(socket, &mut session, false);
@@ -141,9 +141,9 @@ impl Shard {
         self.stopping = Some(Stopping { restarting, is_cut: false });
         self.stop_listening = true;
         for socket in self.connections.ids() {
-            match self.connections.get(socket).map(|connection| &connection.stage) {
+            match self.connections.get(socket).map(|connection| connection.stage) {
                 Some(Stage::Open) => self.end(socket, self.stop_reason()),
-                Some(Stage::Request(_)) => self.refuse(socket, Reason::Draining, None),
+                Some(Stage::Request) => self.refuse(socket, Reason::Draining, None),
                 Some(Stage::Closing) | None => {}
             }
         }
@@ -176,7 +176,7 @@ impl Shard {
         mode: Finish,
     ) {
         let Some(connection) = self.connections.get(socket) else { return };
-        if !matches!(connection.stage, Stage::Open) {
+        if !connection.is_open() {
             return;
         }
         self.tell_end(socket, session, true);
@@ -214,14 +214,9 @@ impl Shard {
     /// Counts the connection out of its stage, cancels its calls and runs the hook for its end.
     pub(super) fn depart(&mut self, socket: SocketId, reason: Reason) {
         let Some(connection) = self.connections.get_mut(socket) else { return };
-        let was_open = matches!(connection.stage, Stage::Open);
-        self.pending -= usize::from(matches!(connection.stage, Stage::Request(_)));
-        connection.stage = Stage::Closing;
-        connection.talk = None;
-        connection.stash = None;
-        connection.paused = super::Paused::default();
-        let (lane, endpoint) = (connection.lane, connection.endpoint);
-        connection.lane = super::connection::NO_LANE;
+        let was_open = connection.is_open();
+        self.pending -= usize::from(connection.stage == Stage::Request);
+        let (lane, endpoint) = (connection.end(), connection.endpoint);
         self.stats.reasons.bump(reason);
         self.seals.remove(&socket);
         self.compressors.forget(socket);
@@ -253,6 +248,6 @@ impl Shard {
 
     fn take_session(&mut self, socket: SocketId) -> Option<Box<dyn Session>> {
         let connection = self.connections.get_mut(socket)?;
-        connection.talk.as_mut()?.session.take()
+        connection.session.take()
     }
 }

@@ -6,25 +6,25 @@
 
 use crate::clock::Tick;
 
-/// What a connection may be waiting for. 16 bytes.
+/// What every connection may be waiting for, in 8 bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadlines {
     /// When something was last received.
     last_received: Mark,
-    /// The request's head, or the end of closing.
-    stage: Mark,
-    /// An answer to our ping.
-    pong: Mark,
-    /// What the session asked for.
-    session: Mark,
+    /// While the connection is open: an answer to our ping. Before: its request's head. After: the
+    /// end of closing.
+    awaited: Mark,
 }
+
+const _: () = assert!(size_of::<Deadlines>() == 8);
 
 /// The low half of a tick; 0 for none. Marks are within 2^31 ticks of now, that is 397 days.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Mark(u32);
+pub(crate) struct Mark(u32);
 
 impl Mark {
-    fn at(tick: Tick) -> Self {
+    /// The mark of a tick.
+    pub(crate) fn at(tick: Tick) -> Self {
         Self((tick.0 as u32).max(1))
     }
 
@@ -38,7 +38,7 @@ impl Mark {
     }
 }
 
-/// How long an endpoint lets a connection be silent, in ticks; `None`: for ever.
+/// How long an endpoint lets an open connection be silent, in ticks; `None`: for ever.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Silence {
     pub(crate) idle: Option<u64>,
@@ -58,64 +58,53 @@ pub(crate) enum Due {
 impl Deadlines {
     /// A connection that has `stage` left for its request.
     pub(crate) fn new(now: Tick, stage: Tick) -> Self {
-        Self {
-            last_received: Mark::at(now),
-            stage: Mark::at(stage),
-            pong: Mark::default(),
-            session: Mark::default(),
-        }
+        Self { last_received: Mark::at(now), awaited: Mark::at(stage) }
     }
 
-    /// Something was received: it is neither silent nor owes a pong.
+    /// Something was received on an open connection, or it opened: it is neither silent nor owes a
+    /// pong.
     pub(crate) fn received(&mut self, now: Tick) {
-        self.last_received = Mark::at(now);
-        self.pong = Mark::default();
+        *self = Self { last_received: Mark::at(now), awaited: Mark::default() };
     }
 
-    /// Sets or stops the deadline of the stage.
+    /// Sets or stops the deadline of a stage in which the connection is not open.
     pub(crate) fn set_stage(&mut self, due: Option<Tick>) {
-        self.stage = due.map_or_else(Mark::default, Mark::at);
+        self.awaited = due.map_or_else(Mark::default, Mark::at);
     }
 
     /// A ping was sent.
     pub(crate) fn set_pong(&mut self, due: Tick) {
-        self.pong = Mark::at(due);
+        self.awaited = Mark::at(due);
     }
 
-    /// Sets or stops the session's timer.
-    pub(crate) fn set_session(&mut self, due: Option<Tick>) {
-        self.session = due.map_or_else(Mark::default, Mark::at);
-    }
-
-    /// The most pressing thing that is due. `silence` is `None` where silence is no matter: before
-    /// the handshake, and when the connection closes.
-    pub(crate) fn due(&self, now: Tick, silence: Option<Silence>) -> Option<Due> {
-        if self.stage.is_due(now) {
-            return Some(Due::Stage);
-        }
-        if self.pong.is_due(now) {
+    /// The first thing that is due, for an open connection with its `silence` and what its session
+    /// asked for, or for another one.
+    pub(crate) fn due(&self, now: Tick, silence: Option<Silence>, session: Mark) -> Option<Due> {
+        let Some(silence) = silence else {
+            return self.awaited.is_due(now).then_some(Due::Stage);
+        };
+        if self.awaited.is_due(now) {
             return Some(Due::Pong);
         }
         let silent = now.0.saturating_sub(self.last_received.tick(now).unwrap_or(now).0);
-        let silence = silence.unwrap_or(Silence { idle: None, ping: None });
         if silence.idle.is_some_and(|most| silent >= most) {
             return Some(Due::Idle);
         }
-        if self.session.is_due(now) {
+        if session.is_due(now) {
             return Some(Due::Session);
         }
-        let must_ping = self.pong == Mark::default() && silence.ping.is_some_and(|p| silent >= p);
+        let must_ping =
+            self.awaited == Mark::default() && silence.ping.is_some_and(|p| silent >= p);
         must_ping.then_some(Due::Ping)
     }
 
     /// When to look again.
-    pub(crate) fn next(&self, now: Tick, silence: Option<Silence>) -> Option<Tick> {
+    pub(crate) fn next(&self, now: Tick, silence: Option<Silence>, session: Mark) -> Option<Tick> {
         let last = self.last_received.tick(now).unwrap_or(now);
         let silence = silence.unwrap_or(Silence { idle: None, ping: None });
-        let ping = silence.ping.filter(|_| self.pong == Mark::default());
+        let ping = silence.ping.filter(|_| self.awaited == Mark::default());
         let silent = [silence.idle, ping].into_iter().flatten().min();
-        let marks = [self.stage, self.pong, self.session];
-        let marked = marks.into_iter().filter_map(|mark| mark.tick(now)).min();
+        let marked = [self.awaited, session].into_iter().filter_map(|mark| mark.tick(now)).min();
         marked.into_iter().chain(silent.map(|ticks| Tick(last.0 + ticks))).min()
     }
 }
@@ -126,30 +115,31 @@ mod tests {
 
     const SILENCE: Option<Silence> = Some(Silence { idle: Some(100), ping: Some(30) });
 
+    const NO_MARK: Mark = Mark(0);
+
     #[test]
     fn a_silent_connection_is_pinged_then_given_up() {
         let mut deadlines = Deadlines::new(Tick(1000), Tick(1050));
-        assert_eq!(deadlines.next(Tick(1000), None), Some(Tick(1050)));
-        deadlines.set_stage(None);
+        assert_eq!(deadlines.next(Tick(1000), None, NO_MARK), Some(Tick(1050)));
         deadlines.received(Tick(1010));
-        assert_eq!(deadlines.next(Tick(1010), SILENCE), Some(Tick(1040)));
-        assert_eq!(deadlines.due(Tick(1039), SILENCE), None);
-        assert_eq!(deadlines.due(Tick(1040), SILENCE), Some(Due::Ping));
+        assert_eq!(deadlines.next(Tick(1010), SILENCE, NO_MARK), Some(Tick(1040)));
+        assert_eq!(deadlines.due(Tick(1039), SILENCE, NO_MARK), None);
+        assert_eq!(deadlines.due(Tick(1040), SILENCE, NO_MARK), Some(Due::Ping));
         deadlines.set_pong(Tick(1060));
-        assert_eq!(deadlines.due(Tick(1059), SILENCE), None);
-        assert_eq!(deadlines.due(Tick(1060), SILENCE), Some(Due::Pong));
+        assert_eq!(deadlines.due(Tick(1059), SILENCE, NO_MARK), None);
+        assert_eq!(deadlines.due(Tick(1060), SILENCE, NO_MARK), Some(Due::Pong));
         deadlines.received(Tick(1059));
-        assert_eq!(deadlines.due(Tick(1060), SILENCE), None);
-        assert_eq!(deadlines.due(Tick(1159), SILENCE), Some(Due::Idle));
+        assert_eq!(deadlines.due(Tick(1060), SILENCE, NO_MARK), None);
+        assert_eq!(deadlines.due(Tick(1159), SILENCE, NO_MARK), Some(Due::Idle));
     }
 
     #[test]
     fn marks_survive_the_wrap_of_their_half() {
         let now = Tick((1 << 32) - 5);
         let mut deadlines = Deadlines::new(now, Tick(now.0 + 10));
-        assert_eq!(deadlines.due(Tick(now.0 + 9), None), None);
-        assert_eq!(deadlines.due(Tick(now.0 + 10), None), Some(Due::Stage));
-        deadlines.set_stage(None);
-        assert_eq!(deadlines.next(Tick(now.0 + 50), SILENCE), Some(Tick(now.0 + 30)));
+        assert_eq!(deadlines.due(Tick(now.0 + 9), None, NO_MARK), None);
+        assert_eq!(deadlines.due(Tick(now.0 + 10), None, NO_MARK), Some(Due::Stage));
+        deadlines.received(now);
+        assert_eq!(deadlines.next(Tick(now.0 + 50), SILENCE, NO_MARK), Some(Tick(now.0 + 30)));
     }
 }

@@ -8,6 +8,7 @@ use fulmar_driver::SocketId;
 use fulmar_proto::ws::{self, Opcode};
 
 use super::Shard;
+use super::connection::Connection;
 use crate::node::{connection_id, connection_number, payload_of};
 use crate::output::{self, BodyPart, Encoding, JoinRequest, Publication, Refused};
 use crate::reason::Reason;
@@ -67,6 +68,10 @@ impl Host for SessionHost<'_> {
         }
     }
 
+    fn room_name(&self, name: &str) -> Arc<str> {
+        self.shard.output.room_name(name).unwrap_or_else(|| name.into())
+    }
+
     fn now(&self) -> u64 {
         self.shard.clock.wall_milliseconds()
     }
@@ -87,7 +92,7 @@ impl Shard {
             return self.send_sealed(socket, opcode == Opcode::Binary, payload);
         }
         let Self { output, compressors, connections, node, .. } = self;
-        let deflate = connections.get(socket).and_then(|connection| connection.deflate);
+        let deflate = connections.get(socket).and_then(Connection::deflate);
         let options = node.config.deflate.as_ref();
         let options = options.filter(|options| payload.len() >= options.min_bytes);
         // Compressed once it is sure to be sent, not before: a window that is kept must have seen
@@ -147,11 +152,11 @@ impl Shard {
         let endpoint = &self.node.endpoints[usize::from(connection.endpoint)];
         // A compressed frame of the room's can be shared by whoever needs no context of its own.
         let options = self.node.config.deflate.as_ref();
-        let takes_shared = connection.deflate.zip(options).is_some_and(|(deflate, options)| {
+        let takes_shared = connection.deflate().zip(options).is_some_and(|(deflate, options)| {
             deflate.server_no_context_takeover
                 && deflate.server_max_window_bits >= options.window_bits
         });
-        let Some((_, encoding)) = endpoint.dialects.get(usize::from(connection.dialect)) else {
+        let Some((_, encoding)) = endpoint.dialects.get(connection.dialect()) else {
             return Ok(());
         };
         let request = JoinRequest {

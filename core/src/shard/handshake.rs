@@ -8,9 +8,9 @@ use fulmar_proto::http::{
     self, HeadLimits, HeadScanner, HttpError, Request as Head, choose_subprotocol, upgrade,
     write_response, write_switching_protocols,
 };
-use fulmar_proto::ws::{Decoder, Role, deflate};
+use fulmar_proto::ws::deflate::{self, Deflate};
 
-use super::connection::{Request, Stage, Talk};
+use super::connection::{PAUSED_ADMISSION, Request, Stage};
 use super::{Command, Shard};
 use crate::connection::{Connection as Handle, ConnectionDetails};
 use crate::node::Mounted;
@@ -37,7 +37,7 @@ impl Shard {
     pub(super) fn on_request_bytes(&mut self, socket: SocketId, bytes: &mut [u8]) {
         let limits = self.head_limits();
         let Some(connection) = self.connections.get_mut(socket) else { return };
-        let Stage::Request(request) = &mut connection.stage else { return };
+        let Some(request) = connection.request_mut() else { return };
         if request.buffer.is_empty() {
             match request.scanner.scan(bytes, &limits) {
                 Ok(None) => request.buffer.extend_from_slice(bytes),
@@ -57,8 +57,8 @@ impl Shard {
     }
 
     fn on_head(&mut self, socket: SocketId, bytes: &mut [u8], end: usize, limits: &HeadLimits) {
-        let Some(connection) = self.connections.get(socket) else { return };
-        let Stage::Request(request) = &connection.stage else { return };
+        let Some(connection) = self.connections.get_mut(socket) else { return };
+        let Some(request) = connection.request_mut() else { return };
         let (peer, refused) = (request.peer, request.refuse);
         let (head, rest) = bytes.split_at_mut(end);
         if let Some(reason) = refused {
@@ -106,32 +106,31 @@ impl Shard {
             return;
         }
         let deflate = deflate.map(|(parameters, _)| parameters);
-        if let Some(connection) = self.connections.get_mut(socket) {
-            connection.deflate = deflate;
-        }
-        let decoder = Decoder::new(Role::Server, deflate);
-        let opening = Opening { index, head, peer, parameters, subprotocol };
-        self.open(socket, decoder, &opening);
+        let opening = Opening { index, head, peer, parameters, subprotocol, deflate };
+        self.open(socket, &opening);
         if !rest.is_empty() {
             // Frames that came with the request are served, not lost.
             self.on_more_bytes(socket, rest);
         }
     }
 
-    fn open(&mut self, socket: SocketId, decoder: Decoder, opening: &Opening<'_, '_>) {
+    fn open(&mut self, socket: SocketId, opening: &Opening<'_, '_>) {
         let node = self.node.clone();
         let endpoint = &node.endpoints[opening.index];
         let Some(connection) = self.connections.get_mut(socket) else { return };
         connection.stage = Stage::Open;
         self.pending -= 1;
         connection.endpoint = u16::try_from(opening.index).unwrap_or(u16::MAX);
-        connection.deadlines.set_stage(None);
+        connection.deadlines.received(self.now);
+        let extras = connection.extras_mut();
+        (extras.request, extras.deflate) = (None, opening.deflate);
+        connection.tidy();
         self.stats.opened += 1;
         self.stats.open += 1;
         self.output.set_profile(socket, endpoint.profile);
         let dialect = self.dialect_by(endpoint, opening.subprotocol);
         let link = Link::new(node.clone(), self.number(socket));
-        let id = self.connections.get(socket).map_or(0, |connection| connection.id);
+        let id = self.entropy.uuid();
         let headers = opening.headers();
         let parameters: Vec<(&str, &str)> =
             opening.parameters.iter().map(|(name, value)| (*name, &**value)).collect();
@@ -150,8 +149,9 @@ impl Shard {
         let chosen = dialect.unwrap_or(0);
         let session = dialect.map(|index| endpoint.dialects[index].0.open(&request));
         if let Some(connection) = self.connections.get_mut(socket) {
-            connection.dialect = u8::try_from(chosen).unwrap_or(0);
-            connection.talk = Some(Talk { decoder, session });
+            connection.session = session;
+            connection.extras_mut().dialect = u8::try_from(chosen).unwrap_or(0);
+            connection.tidy();
         }
         if endpoint.has_handlers || dialect.is_none() {
             let form = endpoint.dialects.get(chosen).map(|(dialect, _)| dialect.form());
@@ -172,7 +172,7 @@ impl Shard {
         if endpoint.has_gate(Gate::Connect) {
             // Nothing is joined, said or heard before the hook has answered.
             if let Some(connection) = self.connections.get_mut(socket) {
-                connection.paused.admission = true;
+                connection.flags.set(PAUSED_ADMISSION, true);
             }
             self.commands.push((socket, Command::StopRecv));
             self.run_hook(socket, Gate::Connect);
@@ -213,7 +213,7 @@ impl Shard {
         let chosen =
             endpoint.dialects.iter().enumerate().find(claims).map_or(0, |(index, _)| index);
         let Some((chosen_dialect, _)) = endpoint.dialects.get(chosen) else { return };
-        let lane = self.lanes.get(connection.lane as usize);
+        let lane = self.lanes.get(connection.lane() as usize);
         let Some(handle) = lane.and_then(|lane| Handle::from_erased(&lane.connection)) else {
             return;
         };
@@ -233,7 +233,8 @@ impl Shard {
             main: &endpoint.main,
         }));
         if let Some(connection) = self.connections.get_mut(socket) {
-            connection.dialect = u8::try_from(chosen).unwrap_or(0);
+            connection.extras_mut().dialect = u8::try_from(chosen).unwrap_or(0);
+            connection.tidy();
         }
         self.with_session(socket, session, |session, host| session.on_open(host));
     }
@@ -294,6 +295,7 @@ struct Opening<'a, 'b> {
     peer: SocketAddr,
     parameters: Parameters<'a>,
     subprotocol: Option<&'a str>,
+    deflate: Option<Deflate>,
 }
 
 impl Opening<'_, '_> {

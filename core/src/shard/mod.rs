@@ -32,6 +32,7 @@ mod timers;
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ahash::RandomState;
@@ -41,7 +42,7 @@ use fulmar_proto::ws::Scratch;
 
 use self::calls::Lanes;
 use self::compressing::Compressors;
-use self::connection::{Connection, Connections, Paused, Stage};
+use self::connection::{Connection, Connections, OWES, PAUSED_OUTPUT, Stage};
 use self::deadlines::Deadlines;
 use self::sealing::Sealing;
 use crate::clock::{ReadClock, Tick};
@@ -49,6 +50,7 @@ use crate::entropy::Entropy;
 use crate::mailbox::{Mail, Post};
 use crate::node::{Admitted, Node};
 use crate::output::{self, Envelopes, Notice, Output, OutputSettings, Posts, RoomMail};
+use crate::paged::Paged;
 use crate::reason::Reason;
 use crate::stats::Stats;
 use crate::timer_wheel::TimerWheel;
@@ -60,6 +62,8 @@ pub(crate) struct Shard {
     node: Arc<Node>,
     post: Post,
     connections: Connections,
+    /// For limits per address, if there are any; by the index of the socket.
+    addresses: Paged<Option<IpAddr>>,
     output: Output,
     lanes: Lanes,
     wheel: TimerWheel,
@@ -158,6 +162,7 @@ impl Shard {
             node,
             post,
             connections: Connections::default(),
+            addresses: Paged::default(),
             output,
             lanes: Lanes::new(),
             wheel: TimerWheel::new(clock.now().tick()),
@@ -323,25 +328,11 @@ impl Shard {
             }
         };
         let request = self.new_request(peer, refuse);
-        self.connections.insert(
-            socket,
-            Connection {
-                generation: socket.generation,
-                lane: connection::NO_LANE,
-                stage: Stage::Request(Box::new(request)),
-                deadlines: Deadlines::new(self.now, due),
-                id: self.entropy.uuid(),
-                talk: None,
-                stash: None,
-                address: by_address.then(|| Box::new(peer.ip())),
-                endpoint: u16::MAX,
-                dialect: 0,
-                deflate: None,
-                paused: Paused::default(),
-                ended: false,
-                owes: false,
-            },
-        );
+        if by_address {
+            *self.addresses.grow(socket.index) = Some(peer.ip());
+        }
+        let deadlines = Deadlines::new(self.now, due);
+        self.connections.insert(socket, Connection::new(socket.generation, deadlines, request));
         self.output.open(socket, output::ProfileId::default());
         self.wheel.arm(socket.index, due);
         self.commands.push((socket, Command::StartRecv));
@@ -351,10 +342,12 @@ impl Shard {
         let now = self.now;
         let Some(connection) = self.connections.get_mut(socket) else { return };
         self.stats.bytes_in += bytes.len() as u64;
-        connection.deadlines.received(now);
-        match &connection.stage {
-            Stage::Request(_) => self.on_request_bytes(socket, bytes),
-            Stage::Open => self.on_more_bytes(socket, bytes),
+        match connection.stage {
+            Stage::Request => self.on_request_bytes(socket, bytes),
+            Stage::Open => {
+                connection.deadlines.received(now);
+                self.on_more_bytes(socket, bytes);
+            }
             Stage::Closing => {}
         }
     }
@@ -396,8 +389,8 @@ impl Envelopes for SessionEnvelopes<'_> {
         tail: &mut Vec<u8>,
     ) {
         // In the flush no session is at work: each is in its place.
-        let talk = self.connections.get(socket).and_then(|connection| connection.talk.as_ref());
-        let Some(session) = talk.and_then(|talk| talk.session.as_ref()) else { return };
+        let Some(connection) = self.connections.get(socket) else { return };
+        let Some(session) = &connection.session else { return };
         self.envelope.head.clear();
         self.envelope.tail.clear();
         session.envelope(Tag(tag), body_len, &mut self.envelope);
@@ -432,10 +425,10 @@ impl Shard {
     fn on_progress(&mut self, socket: SocketId) {
         let now = self.now;
         let Some(connection) = self.connections.get_mut(socket) else { return };
-        if connection.paused.output {
+        if connection.flags.has(PAUSED_OUTPUT) {
             connection.deadlines.received(now);
         }
-        if connection.paused.output || connection.owes {
+        if connection.flags.has(PAUSED_OUTPUT.or(OWES)) {
             self.stuck.push(socket);
         }
     }
@@ -444,8 +437,9 @@ impl Shard {
         self.lost(socket, cause);
         self.output.closed(socket);
         self.wheel.disarm(socket.index);
-        if let Some(connection) = self.connections.remove(socket) {
-            self.node.admission.leave(connection.address.map(|address| *address));
+        if self.connections.remove(socket).is_some() {
+            let address = self.addresses.get_mut(socket.index).and_then(Option::take);
+            self.node.admission.leave(address);
         }
     }
 }

@@ -4,7 +4,7 @@ use fulmar_dialect::{Ask, Gate, Host, Message, Session, Tag};
 use fulmar_driver::SocketId;
 use fulmar_proto::ws::{Incoming, Scratch};
 
-use super::connection::{Stage, Talk};
+use super::connection::{ENDED, OWES, PAUSED_CALLS, PAUSED_MAILBOX, PAUSED_OUTPUT, Talk};
 use super::effects::{PUBLISHED_BYTES_MAX, SessionHost};
 use super::{Command, Shard};
 use crate::reason::Reason;
@@ -13,7 +13,7 @@ impl Shard {
     /// Bytes of an open connection, for now or for later.
     pub(super) fn on_more_bytes(&mut self, socket: SocketId, bytes: &mut [u8]) {
         let Some(connection) = self.connections.get(socket) else { return };
-        if connection.paused.any() {
+        if connection.is_paused() {
             // Taken from the kernel before it was told to stop: what one turn brings, at most.
             self.stash(socket, bytes);
         } else {
@@ -24,7 +24,7 @@ impl Shard {
     /// Bytes of an open connection: decoded in place, each message to the session at once.
     pub(super) fn on_bytes(&mut self, socket: SocketId, bytes: &mut [u8]) {
         let Some(connection) = self.connections.get_mut(socket) else { return };
-        let Some(mut talk) = connection.talk.take() else { return };
+        let Some(mut talk) = connection.take_talk() else { return };
         let mut scratch = self.scratch.take().unwrap_or_default();
         self.decode(socket, &mut talk, &mut scratch, bytes);
         self.scratch = Some(scratch);
@@ -100,16 +100,14 @@ impl Shard {
         call: impl FnOnce(&mut dyn Session, &mut dyn Host),
     ) {
         let Some(connection) = self.connections.get_mut(socket) else { return };
-        let Some(mut talk) = connection.talk.take() else { return };
+        let Some(mut talk) = connection.take_talk() else { return };
         self.with_session(socket, &mut talk.session, call);
         self.put_back(socket, talk);
     }
 
     fn put_back(&mut self, socket: SocketId, talk: Talk) {
-        if let Some(connection) = self.connections.get_mut(socket)
-            && matches!(connection.stage, Stage::Open)
-        {
-            connection.talk = Some(talk);
+        if let Some(connection) = self.connections.get_mut(socket) {
+            connection.put_talk(talk);
         }
     }
 
@@ -140,14 +138,14 @@ impl Shard {
     /// Whether more of this connection's input may be handled now; if not, receiving stops.
     fn may_go_on(&mut self, socket: SocketId) -> bool {
         let Some(connection) = self.connections.get_mut(socket) else { return false };
-        if !matches!(connection.stage, Stage::Open) {
+        if !connection.is_open() {
             return false;
         }
         let endpoint = &self.node.endpoints[usize::from(connection.endpoint)];
-        let was_paused = connection.paused.any();
+        let was_paused = connection.is_paused();
         // Its own queue only: how far it lags in rooms is no reason not to hear it.
         if self.output.queued(socket) > endpoint.pause_bytes {
-            if !std::mem::replace(&mut connection.paused.output, true) {
+            if !connection.flags.set(PAUSED_OUTPUT, true) {
                 // From now on counts when it last took something.
                 connection.deadlines.received(self.now);
             }
@@ -155,40 +153,42 @@ impl Shard {
             self.arm(socket);
         }
         let Some(connection) = self.connections.get_mut(socket) else { return false };
-        if let Some(lane) = self.lanes.get(connection.lane as usize) {
-            connection.paused.calls = lane.waiting() >= self.node.config.limits.calls_queued_max;
+        if let Some(lane) = self.lanes.get(connection.lane() as usize) {
+            let is_full = lane.waiting() >= self.node.config.limits.calls_queued_max;
+            connection.flags.set(PAUSED_CALLS, is_full);
         }
-        if connection.paused.any() && !was_paused {
+        if connection.is_paused() && !was_paused {
             self.stats.paused += 1;
             self.commands.push((socket, Command::StopRecv));
         }
-        !connection.paused.any()
+        !connection.is_paused()
     }
 
     /// Keeps input for later: what one turn brought, at most.
     fn stash(&mut self, socket: SocketId, rest: &[u8]) {
         let Some(connection) = self.connections.get_mut(socket) else { return };
-        if matches!(connection.stage, Stage::Open) && !rest.is_empty() {
-            connection.stash.get_or_insert_default().extend_from_slice(rest);
+        if connection.is_open() && !rest.is_empty() {
+            connection.extras_mut().stash.extend_from_slice(rest);
         }
     }
 
     /// Goes on with a connection for which a reason to pause has gone.
     pub(super) fn resume(&mut self, socket: SocketId) {
         let Some(connection) = self.connections.get_mut(socket) else { return };
-        if connection.paused.any() || !matches!(connection.stage, Stage::Open) {
+        if connection.is_paused() || !connection.is_open() {
             return;
         }
-        if let Some(mut stash) = connection.stash.take() {
+        if connection.extras().is_some_and(|extras| !extras.stash.is_empty()) {
+            let mut stash = std::mem::take(&mut connection.extras_mut().stash);
             self.on_bytes(socket, &mut stash);
         }
         let Some(connection) = self.connections.get_mut(socket) else { return };
-        if connection.paused.any() {
+        if connection.is_paused() {
             return; // again, within the stash; the command to stop was given or still holds
         }
-        if matches!(connection.stage, Stage::Open) {
+        if connection.is_open() {
             self.commands.push((socket, Command::StartRecv));
-            if self.connections.get(socket).is_some_and(|connection| connection.ended) {
+            if connection.flags.has(ENDED) {
                 self.lost(socket, fulmar_driver::CloseCause::Reset);
             }
         }
@@ -198,14 +198,14 @@ impl Shard {
     pub(super) fn look_at_stuck(&mut self) {
         for socket in std::mem::take(&mut self.stuck) {
             let Some(connection) = self.connections.get_mut(socket) else { continue };
-            if !connection.paused.output && !connection.owes {
+            if !connection.flags.has(PAUSED_OUTPUT.or(OWES)) {
                 continue;
             }
             let endpoint = self.node.endpoints.get(usize::from(connection.endpoint));
             let low = endpoint.map_or(0, |endpoint| endpoint.pause_bytes / 2);
             if self.output.queued(socket) <= low {
-                connection.owes = false;
-                if std::mem::take(&mut connection.paused.output) {
+                connection.flags.set(OWES, false);
+                if connection.flags.set(PAUSED_OUTPUT, false) {
                     self.arm(socket);
                     self.resume(socket);
                 }
@@ -230,7 +230,7 @@ impl Shard {
     /// Stops hearing a publisher until the next turn, or longer where mailboxes are full.
     pub(super) fn throttle(&mut self, socket: SocketId) {
         let Some(connection) = self.connections.get_mut(socket) else { return };
-        if !std::mem::replace(&mut connection.paused.mailbox, true) {
+        if connection.is_open() && !connection.flags.set(PAUSED_MAILBOX, true) {
             self.throttled.push(socket);
             self.commands.push((socket, Command::StopRecv));
         }
@@ -244,7 +244,7 @@ impl Shard {
         while self.output.outbound_bytes() <= PUBLISHED_BYTES_MAX {
             let Some(socket) = waiting.next() else { break };
             if let Some(connection) = self.connections.get_mut(socket) {
-                connection.paused.mailbox = false;
+                connection.flags.set(PAUSED_MAILBOX, false);
                 self.resume(socket);
             }
         }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use fulmar_driver::SocketId;
 use fulmar_proto::ws::{Opcode, head};
 
-use super::connection::Stage;
-use super::deadlines::{Due, Silence};
+use super::connection::{PAUSED_OUTPUT, Stage};
+use super::deadlines::{Due, Mark, Silence};
 use super::{Command, Shard};
 use crate::clock::{Tick, Time};
 use crate::reason::Reason;
@@ -29,7 +29,8 @@ impl Shard {
     /// Puts the connection's next deadline into the wheel.
     pub(super) fn arm(&mut self, socket: SocketId) {
         let Some(connection) = self.connections.get(socket) else { return };
-        match connection.deadlines.next(self.now, self.silence(socket)) {
+        let silence = self.silence(socket);
+        match connection.deadlines.next(self.now, silence, connection.session_due()) {
             Some(due) => self.wheel.arm(socket.index, due),
             None => self.wheel.disarm(socket.index),
         }
@@ -38,12 +39,13 @@ impl Shard {
     pub(super) fn set_session_deadline(&mut self, socket: SocketId, after: Option<Duration>) {
         let due = after.map(|after| self.now.after(after));
         if let Some(connection) = self.connections.get_mut(socket) {
-            connection.deadlines.set_session(due);
+            connection.extras_mut().session_due = due.map_or_else(Mark::default, Mark::at);
+            connection.tidy();
         }
         self.arm(socket);
     }
 
-    /// Gives the stage a deadline from now on.
+    /// Gives the stage, in which the connection is not open, a deadline from now on.
     pub(super) fn set_stage_deadline(&mut self, socket: SocketId, after: Duration) {
         let due = self.now.after(after);
         if let Some(connection) = self.connections.get_mut(socket) {
@@ -54,11 +56,11 @@ impl Shard {
 
     fn silence(&self, socket: SocketId) -> Option<Silence> {
         let connection = self.connections.get(socket)?;
-        if !matches!(connection.stage, Stage::Open) {
+        if !connection.is_open() {
             return None;
         }
         let endpoint = self.node.endpoints.get(usize::from(connection.endpoint))?;
-        if connection.paused.output {
+        if connection.flags.has(PAUSED_OUTPUT) {
             // It is not read because it does not read: its turn. A ping would wait behind the rest,
             // so that it takes anything at all is its sign of life; see `on_progress`.
             let pong = self.node.config.timeouts.pong;
@@ -66,18 +68,17 @@ impl Shard {
             return Some(Silence { idle: stuck.or(endpoint.idle).map(ticks), ping: None });
         }
         // Another connection that we do not read cannot be blamed for its silence.
-        let idle = endpoint.idle.filter(|_| !connection.paused.any());
+        let idle = endpoint.idle.filter(|_| !connection.is_paused());
         Some(Silence { idle: idle.map(ticks), ping: endpoint.ping_interval.map(ticks) })
     }
 
     fn look_at_deadlines(&mut self, socket: SocketId) {
-        let Some(connection) = self.connections.get_mut(socket) else { return };
-        let is_read = !connection.paused.any();
-        let is_stuck = connection.paused.output;
-        let is_request = matches!(connection.stage, Stage::Request(_));
         let silence = self.silence(socket);
         let Some(connection) = self.connections.get_mut(socket) else { return };
-        match connection.deadlines.due(self.now, silence) {
+        let is_read = !connection.is_paused();
+        let is_stuck = connection.flags.has(PAUSED_OUTPUT);
+        let is_request = connection.stage == Stage::Request;
+        match connection.deadlines.due(self.now, silence, connection.session_due()) {
             None => {}
             Some(Due::Stage) if is_request => self.refuse(socket, Reason::HandshakeTimeout, None),
             Some(Due::Stage) => {
@@ -92,7 +93,8 @@ impl Shard {
             Some(Due::Idle) => self.end(socket, Reason::IdleTimeout),
             Some(Due::Ping) => self.ping(socket),
             Some(Due::Session) => {
-                connection.deadlines.set_session(None);
+                connection.extras_mut().session_due = Mark::default();
+                connection.tidy();
                 self.with_talk(socket, |session, host| session.on_deadline(host));
             }
         }

@@ -38,8 +38,9 @@ pub fn small(rng: &mut Rng) -> Bounds {
         quantum_bytes: rng.pick(&[1, 60, 200, 1_000]),
         copy_bytes_max: rng.pick(&[0, 30, 100]),
         sends_max: rng.pick(&[1, 2, 4]),
-        slice_members_max: rng.pick(&[1, 2, 3, 8, 100]),
-        turn_members_max: rng.pick(&[1, 4, 12, 100]),
+        turn_sends_max: rng.pick(&[1, 4, 12, 100]),
+        send_weight_bytes: rng.pick(&[0, 50, 1_000]),
+        group_sends_min: rng.pick(&[0, 1, 3, 8]),
         runs_max: rng.pick(&[2, 3, 4, 16]),
         memberships_max: rng.pick(&[2, 100]),
     };

@@ -1,4 +1,6 @@
 //! A text connection that belongs to one room.
+use std::sync::Arc;
+
 use super::{RoomTemplate, handler, obey};
 use crate::{Ask, CallId, Effect, Host, Message, OpenRequest, Payload, Reply, Session};
 
@@ -32,13 +34,13 @@ pub(super) const ROOM_BYTES_MAX: usize = 256;
 const POLICY: u16 = 1008;
 
 pub(super) struct RoomSession {
-    room: Result<Box<str>, Refusal>,
+    room: Result<Arc<str>, Refusal>,
     role: Role,
     echo_to_self: bool,
 }
 
 // One per idle connection.
-const _: () = assert!(size_of::<RoomSession>() <= 40);
+const _: () = assert!(size_of::<RoomSession>() <= 24);
 
 #[derive(Clone, Copy)]
 enum Refusal {
@@ -65,6 +67,8 @@ impl Session for RoomSession {
                 if self.role != Role::Publisher {
                     host.effect(handler::join(room));
                 }
+                let shared = host.room_name(room);
+                self.room = Ok(shared);
                 return;
             }
             Err(Refusal::Empty) => "the request names no room",

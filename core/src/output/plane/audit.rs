@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use fulmar_driver::{Part, SendBatch};
 
-use crate::output::connection::{Active, Connection, Place};
+use crate::output::connection::{Active, Connection, DEAD, DIRTY, SEALED};
 use crate::output::group::{Group, Tally};
-use crate::output::narrow;
+use crate::output::membership::Place;
 
 use super::Output;
 
@@ -63,6 +63,7 @@ impl Output {
         check(self.connections.is_empty(), "a connection is left")?;
         check(self.rooms.is_empty(), "a room is left")?;
         check(self.memberships == 0, "a membership is left")?;
+        check(self.asides.is_empty(), "a cursor is left")?;
         check(self.home.is_empty(), "a home is left")?;
         check(!self.is_pending(), "work is left")?;
         check(self.ledger.live() == 0, "memory is left")
@@ -100,25 +101,25 @@ impl Output {
         let idle = Active::default();
         let active = connection.active.as_deref().unwrap_or(&idle);
         let mut lag = 0;
-        for (slot, membership) in connection.memberships.iter().enumerate() {
-            let Some(membership) = membership else {
-                continue;
-            };
-            let slot = narrow(slot);
+        for (slot, membership) in connection.memberships.iter() {
             let group = self
                 .rooms
                 .group(membership.room, membership.group)
                 .ok_or("membership without a group")?;
-            check(group.key.is_sealed() == connection.sealed, "transport of a membership")?;
-            match &membership.place {
+            check(
+                group.key.is_sealed() == connection.flags.has(SEALED),
+                "transport of a membership",
+            )?;
+            match membership.place() {
                 Place::InRun(place) => {
-                    let member = group.members.get(*place).ok_or("index outside the array")?;
+                    let member = group.members.get(place).ok_or("index outside the array")?;
                     check(
                         (member.socket.index, member.slot) == (index, slot),
                         "a member's index leads to another member",
                     )?;
                 }
-                Place::Aside(aside) => {
+                Place::Aside(key) => {
+                    let aside = self.asides.get(key).ok_or("a key without a cursor")?;
                     let listed = group.aside.get(aside.listed as usize);
                     check(listed == Some(&(index, slot)), "list of those aside")?;
                     check(
@@ -133,7 +134,7 @@ impl Output {
         }
         check(lag == active.lag, "lag of a connection")?;
         check(!active.has_rest(), "a begun frame waits instead of being in flight")?;
-        let stirs = connection.is_in_flight() || connection.dirty || connection.dead;
+        let stirs = connection.is_in_flight() || connection.flags.has(DIRTY.or(DEAD));
         let quiet = !stirs && !active.is_blocked();
         check(!quiet || !active.has_output(), "output that nobody will send")?;
         check(self.busy.has(index) != quiet, "busy bit")?;

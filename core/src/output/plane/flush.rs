@@ -3,7 +3,7 @@
 use fulmar_driver::{Driver, Member, SendBatch, Sending, SocketId};
 
 use crate::output::aside::{Outlet, Unsealed};
-use crate::output::connection::{Connection, Place};
+use crate::output::connection::{CLOSING, Connection, DEAD, DIRTY, PROBING, SEALED};
 use crate::output::encode::Envelopes;
 use crate::output::members::Cut;
 use crate::output::wire::Outgoing;
@@ -35,8 +35,8 @@ impl Output {
         let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
-        connection.dirty = false;
-        if connection.dead || connection.is_in_flight() {
+        connection.flags.set(DIRTY, false);
+        if connection.flags.has(DEAD) || connection.is_in_flight() {
             return; // still busy; `Sent` or `Closed` goes on
         }
         for _ in 0..self.limits.sends_max.max(1) {
@@ -47,7 +47,8 @@ impl Output {
                 self.retire_if_idle(index);
                 return;
             }
-            let is_done = self.submit(self.connections.id(index), batch, driver);
+            let socket = self.connections.id(index);
+            let is_done = self.submit(socket, batch, self.is_last(index), driver);
             self.after_progress(index);
             if !is_done {
                 return;
@@ -65,8 +66,8 @@ impl Output {
         if connection.active.as_ref().is_some_and(|active| active.has_output()) {
             return;
         }
-        if connection.closing {
-            connection.dead = true;
+        if connection.flags.has(CLOSING) {
+            connection.flags.set(DEAD, true);
             self.notices.push(Notice::Finished(self.connections.id(index)));
         } else {
             self.busy.clear(index);
@@ -131,13 +132,13 @@ impl Output {
     fn rooms_share(&self, index: u32, lanes_gave_nothing: bool) -> Option<(usize, bool)> {
         let connection = self.connections.get(index)?;
         let send = self.limits.send_bytes_max;
-        if connection.sealed {
+        if connection.flags.has(SEALED) {
             // What is with the seal is bounded like a send in flight.
             let reserved = connection.active.as_ref()?.reserved.as_ref();
             let sealing = reserved.map_or(0, |reserved| reserved.bytes());
             return (sealing < send).then(|| (send - sealing, sealing == 0));
         }
-        match (connection.probing, lanes_gave_nothing) {
+        match (connection.flags.has(PROBING), lanes_gave_nothing) {
             (true, false) => None,
             (true, true) => Some((0, true)),
             (false, _) => Some((send, true)),
@@ -159,9 +160,7 @@ impl Output {
         envelopes: &mut dyn Envelopes,
     ) -> (bool, usize) {
         let socket = self.connections.id(index);
-        let membership =
-            self.connections.get_mut(index).and_then(|c| c.memberships.get_mut(slot as usize));
-        let Some(Some(membership)) = membership else {
+        let Some(membership) = self.connections.membership(index, slot) else {
             return (true, 0);
         };
         let (key, group_index) = (membership.room, membership.group);
@@ -171,7 +170,7 @@ impl Output {
         let Some(group) = room.groups.get(usize::from(group_index)) else {
             return (true, 0);
         };
-        let Place::Aside(aside) = &mut membership.place else {
+        let Some(aside) = membership.aside().and_then(|key| self.asides.get_mut(key)) else {
             return (true, 0);
         };
         let voice = room.voice(group.key, socket, membership.tag);
@@ -227,8 +226,7 @@ impl Output {
         let reached = out.frames(&group.tape, &voice, cut.from, cut.to, self.limits.send_bytes_max);
         let frames = out.frames;
         self.counts.frames_out += frames;
-        let membership =
-            self.connections.get(member.socket.index).and_then(|c| c.membership(member.slot));
+        let membership = self.connections.membership(member.socket.index, member.slot);
         if frames > 0 && membership.is_some_and(|membership| membership.is_counted) {
             let (socket, tag) = (member.socket, member.tag);
             self.notices.push(Notice::Delivered { socket, tag, frames });
@@ -236,23 +234,42 @@ impl Output {
         debug_assert!(self.scratch.sealing.iter().all(|_: &Unsealed| false), "plain members only");
         let batch = batch.finish(&mut self.pool);
         if !batch.is_empty() {
-            self.submit(member.socket, batch, driver);
+            self.submit(member.socket, batch, false, driver);
         }
         Some(reached).filter(|reached| *reached < cut.to)
     }
 
+    /// Whether nothing is to be sent after what was just gathered: it ends with the close frame.
+    fn is_last(&self, index: u32) -> bool {
+        self.connections.get(index).is_some_and(|connection| {
+            let rest = connection.active.as_ref().is_some_and(|active| active.has_output());
+            connection.flags.has(CLOSING) && !rest
+        })
+    }
+
     /// Hands a batch to the driver; says whether it is done already.
-    fn submit(&mut self, socket: SocketId, batch: SendBatch, driver: &mut impl Driver) -> bool {
+    fn submit(
+        &mut self,
+        socket: SocketId,
+        batch: SendBatch,
+        is_last: bool,
+        driver: &mut impl Driver,
+    ) -> bool {
         let len = batch.len();
         self.counts.sends += 1;
         self.counts.bytes_out += len as u64;
-        match driver.send(socket, batch) {
+        // The FIN shares a segment with the close frame.
+        let sending = match is_last {
+            true => driver.send_last(socket, batch),
+            false => driver.send(socket, batch),
+        };
+        match sending {
             Sending::Done(batch) => {
                 if let Some(buffer) = batch.into_buffer() {
                     self.pool.give_back(buffer);
                 }
                 if let Some(connection) = self.connections.of_mut(socket) {
-                    connection.probing = false;
+                    connection.flags.set(PROBING, false);
                 }
                 true
             }

@@ -2,7 +2,7 @@
 
 use fulmar_driver::SocketId;
 
-use crate::output::connection::{Active, Connection};
+use crate::output::connection::{Active, CLOSING, Connection, DEAD, OVER, SEALED};
 use crate::output::limits::Policy;
 use crate::output::reserved::Reserved;
 use crate::output::wire;
@@ -90,10 +90,11 @@ impl Output {
     /// refused, its rooms' messages are told as [`Notice::ToSeal`]. What was queued before leaves
     /// before.
     pub fn set_sealed(&mut self, socket: SocketId) {
-        let Some(connection) = self.connections.of_mut(socket).filter(|c| !c.sealed) else {
+        let Some(connection) = self.connections.of_mut(socket).filter(|c| !c.flags.has(SEALED))
+        else {
             return;
         };
-        connection.sealed = true;
+        connection.flags.set(SEALED, true);
         self.reseat_all(socket.index);
     }
 
@@ -113,7 +114,8 @@ impl Output {
     /// Completes a reserved entry with whole frames; empty if there is nothing to say after all. A
     /// ticket that is not waiting is ignored: its connection may have ended meanwhile.
     pub fn fill(&mut self, socket: SocketId, ticket: Ticket, frames: Vec<u8>) {
-        let Some(connection) = self.connections.of_mut(socket).filter(|c| !c.dead) else {
+        let Some(connection) = self.connections.of_mut(socket).filter(|c| !c.flags.has(DEAD))
+        else {
             return;
         };
         let Some(active) = &mut connection.active else {
@@ -139,7 +141,7 @@ impl Output {
         let Some(connection) = self.connections.of_mut(socket) else {
             return;
         };
-        connection.closing = true;
+        connection.flags.set(CLOSING, true);
         let active = self.pool.activate(&mut connection.active);
         if mode == Finish::Now {
             active.clear_lanes();
@@ -163,7 +165,7 @@ impl Output {
     /// Whether the backlog went over the limit and did not drain since: the client should not be
     /// asked for more. [`Notice::Drained`] ends it.
     pub fn is_over(&self, socket: SocketId) -> bool {
-        self.connections.of(socket).is_some_and(|connection| connection.over)
+        self.connections.of(socket).is_some_and(|connection| connection.flags.has(OVER))
     }
 
     /// Closes a connection that is too slow.
@@ -185,7 +187,7 @@ impl Output {
         class: Class,
         write: impl FnOnce(&mut Vec<u8>) -> R,
     ) -> Result<R, Refused> {
-        if self.connections.of(socket).is_some_and(|connection| connection.sealed) {
+        if self.connections.of(socket).is_some_and(|connection| connection.flags.has(SEALED)) {
             return Err(Refused::Sealed);
         }
         self.admit(socket, class)?;
@@ -203,6 +205,7 @@ impl Output {
             if active.replies.capacity() == 0 {
                 active.replies = self.pool.buffer();
             }
+            self.pool.make_room(&mut active.replies);
             write(&mut active.replies)
         };
         self.counts.frames_out += 1;

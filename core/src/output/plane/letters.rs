@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::output::connection::Place;
 use crate::output::group::Marking;
 use crate::output::home::home_of;
 use crate::output::mail::{Broadcast, ConnectionId, Position, Posts, RoomMail};
 use crate::output::{Number, Slot};
 
 use super::{GroupRef, Notice, Output};
+
+/// Places for letters that are kept from one turn to the next.
+const OUTBOUND_KEPT: usize = 256;
 
 impl Output {
     /// A letter of another shard, or of this one.
@@ -54,6 +56,7 @@ impl Output {
                 self.notices.push(Notice::Refused(socket));
             }
         }
+        outbound.shrink_to(OUTBOUND_KEPT);
         self.outbound = outbound;
         self.outbound_bytes = 0;
         let mut split = Split { own: self.shard, kept: Vec::new(), posts };
@@ -153,7 +156,7 @@ impl Output {
     fn skip_excluded(&mut self, key: u32, excluded: ConnectionId, number: Number) {
         let index = excluded.socket.index;
         for slot in self.excluded_slots(key, excluded) {
-            let Some(group) = self.connections.membership_mut(index, slot).map(|m| m.group) else {
+            let Some(group) = self.connections.membership(index, slot).map(|m| m.group) else {
                 continue;
             };
             let Some(tape) = self.rooms.group(key, group).map(|group| &group.tape) else {
@@ -164,8 +167,7 @@ impl Output {
                 continue;
             };
             self.take_aside(index, slot);
-            let membership = self.connections.membership_mut(index, slot);
-            if let Some(Place::Aside(aside)) = membership.map(|m| &mut m.place) {
+            if let Some(aside) = self.aside_mut(index, slot) {
                 aside.skips.push_back(last);
             }
         }

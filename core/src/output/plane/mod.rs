@@ -22,8 +22,9 @@ use ahash::RandomState;
 use fulmar_driver::{Ledger, SendBatch, Short, SocketId};
 
 use super::aside::Scratch;
+use super::asides::Asides;
 use super::bits::{Bits, Marks};
-use super::connection::{Connection, Connections};
+use super::connection::{Connection, Connections, DIRTY, OVER, PROBING};
 use super::encode::Encodings;
 use super::home::Home;
 use super::limits::{Limits, Profile, ProfileId};
@@ -218,6 +219,7 @@ pub struct Output {
     profiles: Vec<Profile>,
     encodings: Encodings,
     connections: Connections,
+    asides: Asides,
     rooms: Rooms,
     memberships: usize,
     /// Sockets no cast may go to: something queued or in flight, closing, dead, or no connection.
@@ -261,6 +263,7 @@ impl Output {
             profiles: vec![settings.profile],
             encodings: settings.encodings,
             connections: Connections::default(),
+            asides: Asides::default(),
             rooms: Rooms::new(hash),
             memberships: 0,
             busy: Bits::default(),
@@ -342,7 +345,7 @@ impl Output {
         if let Some(active) = &mut connection.active {
             active.in_flight = 0;
         }
-        connection.probing = false;
+        connection.flags.set(PROBING, false);
         self.after_progress(socket.index);
         self.mark(socket.index);
     }
@@ -415,21 +418,22 @@ impl Output {
         };
         self.busy.set(index);
         let limit = profile_of(&self.profiles, connection).backlog_bytes_max;
-        connection.over |= connection.backlog() > u64::from(limit);
-        if !connection.dirty {
-            connection.dirty = true;
+        if connection.backlog() > u64::from(limit) {
+            connection.flags.set(OVER, true);
+        }
+        if !connection.flags.set(DIRTY, true) {
             self.dirty.push(index);
         }
     }
 
     /// Tells once that a backlog has drained.
     fn after_progress(&mut self, index: u32) {
-        let Some(connection) = self.connections.get_mut(index).filter(|c| c.over) else {
+        let Some(connection) = self.connections.get_mut(index).filter(|c| c.flags.has(OVER)) else {
             return;
         };
         let low = profile_of(&self.profiles, connection).backlog_bytes_low;
         if connection.backlog() <= u64::from(low) {
-            connection.over = false;
+            connection.flags.set(OVER, false);
             self.notices.push(Notice::Drained(self.connections.id(index)));
         }
     }

@@ -3,7 +3,8 @@
 use fulmar_driver::Member;
 
 use crate::output::aside::Aside;
-use crate::output::connection::{Connection, Connections, Place};
+use crate::output::connection::{Connection, Connections, DIRTY};
+use crate::output::membership::Place;
 use crate::output::{Ordinal, Slot, narrow};
 
 use super::Output;
@@ -17,7 +18,7 @@ fn follow<'a>(
         *count += 1;
         let membership = connections.membership_mut(member.socket.index, member.slot);
         if let Some(membership) = membership {
-            membership.place = Place::InRun(place);
+            membership.stand(Place::InRun(place));
         }
     }
 }
@@ -33,7 +34,7 @@ impl Output {
         let Some(membership) = self.connections.membership_mut(index, slot) else {
             return;
         };
-        let Place::InRun(place) = membership.place else {
+        let Place::InRun(place) = membership.place() else {
             return;
         };
         let (room, group) = (membership.room, membership.group);
@@ -48,22 +49,32 @@ impl Output {
         group.tally.queued += 1;
         let at = at.unwrap_or(stood);
         if let Some(membership) = self.connections.membership_mut(index, slot) {
-            membership.place = Place::Aside(Box::new(Aside::at(at)));
+            membership.stand(Place::Aside(self.asides.insert(Aside::at(at))));
         }
         self.counts.asides += 1;
         self.list(index, slot);
         self.account(index, slot);
     }
 
+    /// The cursor of a membership that stands aside.
+    pub(super) fn aside(&self, index: u32, slot: Slot) -> Option<&Aside> {
+        self.asides.get(self.connections.membership(index, slot)?.aside()?)
+    }
+
+    /// The same to change.
+    pub(super) fn aside_mut(&mut self, index: u32, slot: Slot) -> Option<&mut Aside> {
+        self.asides.get_mut(self.connections.membership(index, slot)?.aside()?)
+    }
+
     /// Enters a membership aside in its group's list.
     pub(super) fn list(&mut self, index: u32, slot: Slot) {
-        let Some(membership) = self.connections.membership_mut(index, slot) else {
+        let Some(membership) = self.connections.membership(index, slot) else {
             return;
         };
         let Some(group) = self.rooms.group_mut(membership.room, membership.group) else {
             return;
         };
-        let Place::Aside(aside) = &mut membership.place else {
+        let Some(aside) = membership.aside().and_then(|key| self.asides.get_mut(key)) else {
             return;
         };
         aside.listed = narrow(group.aside.len());
@@ -76,13 +87,13 @@ impl Output {
             return;
         };
         let Connection { memberships, active, .. } = connection;
-        let Some(Some(membership)) = memberships.get_mut(slot as usize) else {
+        let Some(membership) = memberships.get(slot) else {
             return;
         };
         let Some(group) = self.rooms.group_mut(membership.room, membership.group) else {
             return;
         };
-        let Place::Aside(aside) = &mut membership.place else {
+        let Some(aside) = membership.aside().and_then(|key| self.asides.get_mut(key)) else {
             return;
         };
         let limit = aside.limit(&group.tape);
@@ -102,14 +113,17 @@ impl Output {
         let Some(member) = self.member(index, slot) else {
             return;
         };
-        let Some(membership) = self.connections.membership_mut(index, slot) else {
+        let Some(membership) = self.connections.membership(index, slot) else {
             return;
         };
         let (room, group_index) = (membership.room, membership.group);
         let Some(group) = self.rooms.group_mut(room, group_index) else {
             return;
         };
-        let Place::Aside(aside) = &membership.place else {
+        let Some(key) = membership.aside() else {
+            return;
+        };
+        let Some(aside) = self.asides.get(key) else {
             return;
         };
         if aside.is_pending(&group.tape) || aside.waiting {
@@ -122,15 +136,16 @@ impl Output {
         };
         self.account(index, slot);
         self.unlist(room, group_index, listed);
+        self.asides.remove(key);
         if let Some(membership) = self.connections.membership_mut(index, slot) {
-            membership.place = Place::InRun(place);
+            membership.stand(Place::InRun(place));
         }
     }
 
     /// Removes a membership from wherever it stands and returns its room.
     pub(super) fn remove_membership(&mut self, index: u32, slot: Slot) -> Option<u32> {
         self.displace(index, slot);
-        let membership = self.connections.get_mut(index)?.take(slot)?;
+        let membership = self.connections.get_mut(index)?.memberships.take(slot)?;
         self.retire_if_idle(index);
         Some(membership.room)
     }
@@ -141,20 +156,22 @@ impl Output {
             return;
         };
         let Connection { memberships, active, .. } = connection;
-        let Some(Some(membership)) = memberships.get_mut(slot as usize) else {
+        let Some(membership) = memberships.get(slot) else {
             return;
         };
         let (room, group_index) = (membership.room, membership.group);
         let Some(group) = self.rooms.group_mut(room, group_index) else {
             return;
         };
-        match &mut membership.place {
+        match membership.place() {
             Place::InRun(place) => {
-                let place = *place;
                 let moved = follow(&mut self.connections, &mut self.counts.moved);
                 group.members.remove(place, moved);
             }
-            Place::Aside(aside) => {
+            Place::Aside(key) => {
+                let Some(aside) = self.asides.get_mut(key) else {
+                    return;
+                };
                 if let Some(active) = active {
                     active.lag -= aside.lag;
                     if aside.waiting {
@@ -163,6 +180,7 @@ impl Output {
                 }
                 group.tape.move_reader(&mut aside.reader, None);
                 let listed = aside.listed;
+                self.asides.remove(key);
                 self.unlist(room, group_index, listed);
             }
         }
@@ -174,7 +192,8 @@ impl Output {
 
     /// Gives back what a connection has only while it has output.
     pub(super) fn retire_if_idle(&mut self, index: u32) {
-        let Some(connection) = self.connections.get_mut(index).filter(|c| !c.dirty) else {
+        let Some(connection) = self.connections.get_mut(index).filter(|c| !c.flags.has(DIRTY))
+        else {
             return;
         };
         if let Some(active) = connection.active.take_if(|active| active.is_idle()) {
@@ -196,8 +215,7 @@ impl Output {
         let Some((index, slot)) = group.aside.get(listed as usize).copied() else {
             return;
         };
-        let membership = self.connections.membership_mut(index, slot);
-        if let Some(Place::Aside(aside)) = membership.map(|m| &mut m.place) {
+        if let Some(aside) = self.aside_mut(index, slot) {
             aside.listed = listed;
         }
     }

@@ -6,11 +6,12 @@ use fulmar_driver::{Member, SocketId};
 use smallvec::SmallVec;
 
 use crate::output::aside::Aside;
-use crate::output::connection::{Connection, Membership, Place};
+use crate::output::connection::{Connection, SEALED};
 use crate::output::encode::Encoding;
 use crate::output::group::{Delivery, Group, GroupKey, Transport};
 use crate::output::limits::Policy;
 use crate::output::mail::{Position, Publication, RoomMail};
+use crate::output::membership::{Membership, Place};
 use crate::output::room::{PendingJoin, Room};
 use crate::output::{Slot, narrow};
 
@@ -60,7 +61,7 @@ impl Output {
     pub fn join(&mut self, socket: SocketId, request: &JoinRequest<'_>) -> Result<Joined, Refused> {
         let connection = self.connections.of(socket).filter(|c| !c.is_over_with());
         let connection = connection.ok_or(Refused::Gone)?;
-        if connection.memberships.len() >= self.limits.memberships_max {
+        if connection.memberships.slots() >= self.limits.memberships_max {
             return Err(Refused::TooManyRooms);
         }
         if self.find(connection, request.room, request.tag).is_some() {
@@ -70,16 +71,11 @@ impl Output {
         let room = self.rooms.key(request.room).unwrap_or_else(|| self.open_room(request.room));
         let group = self.group_for(room, key);
         let tail = self.rooms.group(room, group).map_or(0, |group| group.tape.tail());
-        let membership = Membership {
-            room,
-            tag: request.tag,
-            group,
-            policy: request.policy,
-            is_counted: request.is_counted,
-            place: Place::Aside(Box::new(Aside::at(tail))),
-        };
         let connection = self.connections.of_mut(socket).ok_or(Refused::Gone)?;
-        let slot = connection.add(membership);
+        let place = Place::Aside(self.asides.insert(Aside::at(tail)));
+        let mut membership = Membership::new(room, group, request.tag, request.policy, place);
+        membership.is_counted = request.is_counted;
+        let slot = connection.memberships.add(membership);
         self.memberships += 1;
         self.list(socket.index, slot);
         self.settle_place(socket.index, slot);
@@ -141,7 +137,7 @@ impl Output {
     /// Moves a connection's memberships to the groups of its present transport, where they go on
     /// after a marker for what they had not got yet.
     pub(super) fn reseat_all(&mut self, index: u32) {
-        let count = self.connections.get(index).map_or(0, |c| c.memberships.len());
+        let count = self.connections.get(index).map_or(0, |c| c.memberships.slots());
         for slot in 0..narrow(count) {
             self.reseat(index, slot);
         }
@@ -151,17 +147,17 @@ impl Output {
     pub(super) fn member(&self, index: u32, slot: Slot) -> Option<Member> {
         let connection = self.connections.get(index)?;
         let socket = SocketId { index, generation: connection.generation };
-        Some(Member { socket, slot, tag: connection.membership(slot)?.tag })
+        Some(Member { socket, slot, tag: connection.memberships.get(slot)?.tag })
     }
 
     fn find(&self, connection: &Connection, room: &str, tag: u32) -> Option<Slot> {
         let key = self.rooms.key(room)?;
-        let has_tag = |slot: &Slot| connection.membership(*slot).is_some_and(|m| m.tag == tag);
+        let has_tag = |slot: &Slot| connection.memberships.get(*slot).is_some_and(|m| m.tag == tag);
         connection.slots_in(key).find(has_tag)
     }
 
     fn last_slot(&self, index: u32) -> Option<Slot> {
-        let count = self.connections.get(index)?.memberships.len();
+        let count = self.connections.get(index)?.memberships.slots();
         Some(narrow(count.checked_sub(1)?))
     }
 
@@ -218,18 +214,18 @@ impl Output {
     }
 
     fn reseat(&mut self, index: u32, slot: Slot) {
-        let Some(membership) = self.connections.get(index).and_then(|c| c.membership(slot)) else {
+        let Some(membership) = self.connections.membership(index, slot) else {
             return;
         };
         let room = membership.room;
         let Some(group) = self.rooms.group(room, membership.group) else {
             return;
         };
-        let number = match &membership.place {
+        let number = match membership.place() {
             Place::InRun(index) => {
-                group.members.position(*index).map_or(0, |at| group.tape.number_at(at))
+                group.members.position(index).map_or(0, |at| group.tape.number_at(at))
             }
-            Place::Aside(aside) => aside.number(&group.tape),
+            Place::Aside(key) => self.asides.get(key).map_or(0, |aside| aside.number(&group.tape)),
         };
         let (encoding, delivery) = (group.key.encoding, group.key.delivery);
         let Some(connection) = self.connections.get(index) else {
@@ -248,7 +244,7 @@ impl Output {
         aside.gap = Some(number).filter(|number| *number < tape.next_number());
         if let Some(membership) = self.connections.membership_mut(index, slot) {
             membership.group = group;
-            membership.place = Place::Aside(Box::new(aside));
+            membership.stand(Place::Aside(self.asides.insert(aside)));
         }
         self.list(index, slot);
         self.settle_place(index, slot);
@@ -257,6 +253,6 @@ impl Output {
 }
 
 fn group_key(connection: &Connection, encoding: Encoding, delivery: Delivery) -> GroupKey {
-    let transport = if connection.sealed { Transport::Sealed } else { Transport::Plain };
+    let transport = if connection.flags.has(SEALED) { Transport::Sealed } else { Transport::Plain };
     GroupKey { encoding, delivery, transport }
 }

@@ -6,7 +6,7 @@
 use fulmar_driver::{Driver, Piece, SocketId, Took};
 use smallvec::SmallVec;
 
-use crate::output::connection::Place;
+use crate::output::connection::{DEAD, OVER, PROBING};
 use crate::output::encode::Envelopes;
 use crate::output::group::{Group, Marking};
 use crate::output::limits::Policy;
@@ -21,7 +21,7 @@ impl Output {
         while let Some(group) = self.touched.pop_front() {
             self.go_through(group);
         }
-        let mut budget = self.limits.turn_members_max;
+        let mut budget = self.limits.turn_sends_max;
         for _ in 0..self.active.len() {
             if budget == 0 {
                 break;
@@ -52,13 +52,13 @@ impl Output {
         let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
-        let Some(Some(membership)) = connection.memberships.get_mut(slot as usize) else {
+        let Some(membership) = connection.memberships.get(slot) else {
             return;
         };
         let Some(group) = self.rooms.group(membership.room, membership.group) else {
             return;
         };
-        let Place::Aside(aside) = &mut membership.place else {
+        let Some(aside) = membership.aside().and_then(|key| self.asides.get_mut(key)) else {
             return;
         };
         if aside.is_pending(&group.tape) && !std::mem::replace(&mut aside.waiting, true) {
@@ -131,15 +131,17 @@ impl Output {
         };
         let limit = profile_of(&self.profiles, connection).backlog_bytes_max;
         let over = connection.backlog() > u64::from(limit);
-        connection.over |= over;
-        let Some(Some(membership)) = connection.memberships.get_mut(slot as usize) else {
+        if over {
+            connection.flags.set(OVER, true);
+        }
+        let Some(membership) = connection.memberships.get(slot) else {
             return;
         };
         let policy = membership.policy;
         let Some(group) = self.rooms.group_mut(membership.room, membership.group) else {
             return;
         };
-        let Place::Aside(aside) = &mut membership.place else {
+        let Some(aside) = membership.aside().and_then(|key| self.asides.get_mut(key)) else {
             return;
         };
         let lag = group.tape.bytes_between(aside.cursor, group.tape.tail());
@@ -159,14 +161,10 @@ impl Output {
 
     /// The tail when this member's lag was last counted.
     fn seen(&self, index: u32, slot: Slot) -> Ordinal {
-        let membership = self.connections.get(index).and_then(|c| c.membership(slot));
-        match membership.map(|membership| &membership.place) {
-            Some(Place::Aside(aside)) => aside.seen,
-            Some(Place::InRun(_)) | None => 0,
-        }
+        self.aside(index, slot).map_or(0, |aside| aside.seen)
     }
 
-    /// Serves one group: at most a slice. Returns how many members it looked at.
+    /// Serves one group within the budget. Returns how much of it was used.
     fn serve(
         &mut self,
         at: GroupRef,
@@ -174,8 +172,8 @@ impl Output {
         driver: &mut impl Driver,
         envelopes: &mut dyn Envelopes,
     ) -> usize {
-        let slice = budget.min(self.limits.slice_members_max);
-        let (mut left, runs_max) = (slice, self.limits.runs_max);
+        let budget = budget.max(self.limits.group_sends_min);
+        let (mut left, runs_max) = (budget, self.limits.runs_max);
         while left > 0 {
             let Some(group) = self.group_mut(at) else {
                 break;
@@ -184,8 +182,10 @@ impl Output {
             let Some(cut) = group.members.cut(tail, narrow(left), runs_max) else {
                 break;
             };
-            let (cut, visited) = self.sift(at, cut, left);
-            left -= visited.min(left);
+            let bytes = group.tape.bytes_between(cut.from, cut.to);
+            let weight = self.limits.weight(bytes);
+            let (cut, visited) = self.sift(at, cut, (left / weight).max(1));
+            left -= (visited * weight).min(left);
             self.counts.visited += visited as u64;
             if key.is_castable() {
                 self.cast(at, &cut, driver);
@@ -204,7 +204,7 @@ impl Output {
             group.touched = true;
             self.touched.push_back(at);
         }
-        slice - left
+        budget - left
     }
 
     /// Sets aside the members of a cut that must not be cast to. What is left of the cut can be.
@@ -214,20 +214,16 @@ impl Output {
             let Some(group) = self.rooms.group(at.room, at.group) else {
                 break;
             };
-            let mut member = None;
+            let stop = end.min(place.saturating_add(narrow(max - visited)));
+            let members = group.members.between(place, stop);
             // The hot loop: one entry and two bits per member.
-            while place < end && visited < max {
-                member = group.members.get(place).copied();
-                visited += 1;
-                let Some(member) = member else { break };
-                if self.is_occupied(member.socket) {
-                    break;
-                }
-                place += 1;
-            }
-            let Some(member) = member.filter(|member| self.is_occupied(member.socket)) else {
+            let free = members.iter().take_while(|m| !self.is_occupied(m.socket)).count();
+            place += narrow(free);
+            visited += free;
+            let Some(member) = members.get(free).copied() else {
                 break;
             };
+            visited += 1;
             self.take_aside(member.socket.index, member.slot); // the run's last now stands here
             self.wait(member.socket.index, member.slot);
             let Some(group) = self.rooms.group(at.room, at.group) else {
@@ -353,7 +349,7 @@ impl Output {
         let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
-        connection.probing = true;
+        connection.flags.set(PROBING, true);
         if let Some(rest) = rest {
             self.pool.activate(&mut connection.active).begin_with(rest);
             cursor += 1;
@@ -370,7 +366,7 @@ impl Output {
         let Some(connection) = self.connections.of_mut(socket) else {
             return;
         };
-        connection.dead = true;
+        connection.flags.set(DEAD, true);
         self.busy.set(socket.index);
         self.leave_all(socket.index);
     }
