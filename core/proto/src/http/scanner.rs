@@ -139,8 +139,8 @@ impl HeadScanner {
         Ok(position)
     }
 
-    /// Passes the fields that are there as a whole, and returns where the first thing begins
-    /// that is none: the blank line, a part of a field, or what no head may have, which remains to be told.
+    /// Passes the fields that are there as a whole, and returns where the first thing begins that
+    /// is none: the blank line, a part of a field, or what no head may have, which is told later.
     fn pass_fields(
         &mut self,
         bytes: &[u8],
