@@ -15,6 +15,8 @@ use crate::{Member, Piece};
 
 /// Sends of one batch. Larger ones gain nothing; smaller ones give up the call's share.
 pub(super) const BATCH: usize = 128;
+/// Sends of the first batch of a turn: whoever waits for the first of them waits for no others.
+pub(super) const BATCH_FIRST: usize = 16;
 /// Below this a call for each send is cheaper than a batch.
 pub(super) const BATCH_MIN: usize = 8;
 
@@ -59,6 +61,8 @@ pub(super) struct Span {
 pub(super) struct Offers {
     pub(super) spans: Vec<Span>,
     pub(super) queue: Vec<Queued>,
+    /// Whether a batch has left since the last `settle`.
+    pub(super) has_begun: bool,
 }
 
 impl std::fmt::Debug for Offers {

@@ -38,6 +38,7 @@ use socket2::SockRef;
 use self::buffers::Buffers;
 use self::cast::Offers;
 use self::files::Files;
+use self::receive::Hungry;
 use self::ring::{Completion, Ring};
 use self::socket::{Advance, Reading, Socket};
 use self::tag::{Operation, SOCKETS_MAX, parse, tag, tag_of};
@@ -95,8 +96,8 @@ pub struct UringDriver {
     completions: Vec<Completion>,
     /// Counts polls, as far as is needed to tell one from the next.
     turn: u8,
-    /// Sockets that found no buffer.
-    hungry: Vec<SocketId>,
+    /// Sockets that found no buffer, the next to be served first.
+    hungry: Hungry,
     offers: Offers,
     shorts: Vec<Short>,
     /// Descriptors on their way into the table of files, one for each place of a batch.
@@ -143,7 +144,7 @@ impl UringDriver {
             unwatched: Vec::new(),
             completions: Vec::new(),
             turn: 0,
-            hungry: Vec::new(),
+            hungry: Hungry::default(),
             offers: Offers::default(),
             shorts: Vec::new(),
             descriptors: Box::new([-1; cast::BATCH]),
@@ -449,7 +450,8 @@ impl Driver for UringDriver {
     ) -> io::Result<()> {
         self.turn = self.turn.wrapping_add(1);
         self.watch_the_unwatched();
-        let at_once = !self.ended.is_empty() || !self.completions.is_empty();
+        let at_once =
+            !self.ended.is_empty() || !self.completions.is_empty() || !self.hungry.is_empty();
         self.ring.wait(if at_once { Some(Duration::ZERO) } else { timeout })?;
         self.deliver_ended(handler);
         let mut completions = std::mem::take(&mut self.completions);

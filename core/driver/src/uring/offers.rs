@@ -3,7 +3,7 @@
 use io_uring::{opcode, squeue};
 
 use super::UringDriver;
-use super::cast::{BATCH, BATCH_MIN, Queued, Span, Target};
+use super::cast::{BATCH, BATCH_FIRST, BATCH_MIN, Queued, Span, Target};
 use super::ring::Completion;
 use super::tag::{Operation, parse, tag_of};
 use crate::{Member, Piece, Short, Took, system};
@@ -14,12 +14,13 @@ impl UringDriver {
         self.offers.spans.push(Span::new(pieces));
         let mut rest = members;
         while !rest.is_empty() {
-            let room = BATCH - self.offers.queue.len();
+            let most = if self.offers.has_begun { BATCH } else { BATCH_FIRST };
+            let room = most - self.offers.queue.len();
             let (now, later) = rest.split_at(rest.len().min(room));
             let queued = now.iter().map(|member| Queued { member: *member, offer, span });
             self.offers.queue.extend(queued);
             rest = later;
-            if self.offers.queue.len() == BATCH {
+            if self.offers.queue.len() == most {
                 self.submit_offers();
             }
         }
@@ -32,6 +33,7 @@ impl UringDriver {
             self.submit_offers();
         }
         self.offers.spans.clear();
+        self.offers.has_begun = false;
     }
 
     /// Sends what is queued, a call for each.
@@ -71,6 +73,7 @@ impl UringDriver {
 
     /// Sends what is queued in one call and looks at those that did not take all.
     fn submit_offers(&mut self) {
+        self.offers.has_begun = true;
         let mut queue = std::mem::take(&mut self.offers.queue);
         let mut spans = std::mem::take(&mut self.offers.spans);
         // Nothing moves from here to the end of the call.

@@ -1,5 +1,7 @@
 //! Receiving: one operation per socket that goes on until it is called back or the peer ends.
 
+use std::collections::VecDeque;
+
 use io_uring::{cqueue, opcode, types};
 
 use super::UringDriver;
@@ -8,6 +10,42 @@ use super::ring::Completion;
 use super::socket::Reading;
 use super::tag::{Operation, tag};
 use crate::{Event, EventHandler, SocketId, system};
+
+/// Sockets resumed in one poll after the buffers ran out: a few more than can be served, since one
+/// that finds none again has cost a completion for nothing.
+const FED_AT_ONCE: usize = 8;
+
+/// The queue for buffers: whoever waits longest is first, whoever had something in this poll is
+/// last, so that the others have their share however much one has to say.
+#[derive(Debug, Default)]
+pub(super) struct Hungry {
+    queue: VecDeque<SocketId>,
+    /// In this poll, without having received anything in it.
+    unfed: Vec<SocketId>,
+    /// In this poll, after having received something.
+    fed: Vec<SocketId>,
+}
+
+impl Hungry {
+    fn add(&mut self, id: SocketId, had_its_share: bool) {
+        let list = if had_its_share { &mut self.fed } else { &mut self.unfed };
+        list.push(id);
+    }
+
+    /// Those who were resumed and found nothing go back to the front.
+    fn line_up(&mut self) {
+        self.unfed.drain(..).rev().for_each(|id| self.queue.push_front(id));
+        self.queue.extend(self.fed.drain(..));
+    }
+
+    fn next(&mut self) -> Option<SocketId> {
+        self.queue.pop_front()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}
 
 impl UringDriver {
     /// Asks for everything the socket receives from now on.
@@ -46,6 +84,7 @@ impl UringDriver {
     /// The operation is over: at the end of the stream, after an error, because it was called back,
     /// or because the kernel ran out of buffers.
     fn reading_ended(&mut self, id: SocketId, result: i32, handler: &mut impl EventHandler) {
+        let turn = self.turn;
         if let Some(socket) = self.sockets.get_mut(id.index as usize) {
             socket.reading = Reading::Idle;
         }
@@ -57,7 +96,10 @@ impl UringDriver {
                 socket.ended = true;
                 handler.on_event(Event::Ended { socket: id });
             }
-            libc::ENOBUFS if socket.receiving => self.hungry.push(id),
+            libc::ENOBUFS if socket.receiving => {
+                let had_its_share = socket.fed == turn;
+                self.hungry.add(id, had_its_share);
+            }
             // Nobody wants to know now; who resumes is told again.
             0 | libc::ECANCELED | libc::ENOBUFS | libc::EINTR | libc::EAGAIN | ..0 => {
                 if socket.receiving {
@@ -70,22 +112,16 @@ impl UringDriver {
         }
     }
 
-    /// Resumes the sockets that found no buffer: first those that received nothing in this poll, so
-    /// that they have the first share of the next one however much the others have to say.
+    /// Resumes some of the sockets that found no buffer.
     pub(super) fn feed_the_hungry(&mut self) {
-        let mut hungry = std::mem::take(&mut self.hungry);
-        for had_its_share in [false, true] {
-            for id in &hungry {
-                let turn = self.turn;
-                let Some(socket) = self.live(*id) else { continue };
-                let waits = socket.receiving && socket.reading == Reading::Idle && !socket.ended;
-                if waits && (had_its_share || socket.fed != turn) {
-                    self.read(*id);
-                }
+        self.hungry.line_up();
+        for _ in 0..FED_AT_ONCE {
+            let Some(id) = self.hungry.next() else { break };
+            let Some(socket) = self.live(id) else { continue };
+            if socket.receiving && socket.reading == Reading::Idle && !socket.ended {
+                self.read(id);
             }
         }
-        hungry.clear();
-        self.hungry = hungry;
     }
 
     /// Nobody reads this socket, so nobody would find out that it broke.
