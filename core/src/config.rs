@@ -12,6 +12,7 @@ use crate::io::Io;
 /// # Defaults
 /// - `shards`, `workers`: one per core
 /// - `io`: [`Io::Auto`]
+/// - `busy_poll`: zero
 /// - `pin`: true
 /// - the rest: see each type
 #[derive(Clone, Debug)]
@@ -22,6 +23,10 @@ pub struct Config {
     pub workers: usize,
     /// Which of the kernel's interfaces the shards use. Default: io_uring where it can be had.
     pub io: Io,
+    /// How long a shard looks for work before it sleeps. A processor that sleeps takes long to wake,
+    /// tens of microseconds and in virtual machines more; one that looks does nothing else. Default
+    /// zero: it sleeps at once.
+    pub busy_poll: Duration,
     /// Whether each shard is bound to a core of its own, if there are enough. Default true.
     pub pin: bool,
     /// Bounds on what peers may do.
@@ -43,6 +48,7 @@ impl Default for Config {
             shards: cores,
             workers: cores,
             io: Io::default(),
+            busy_poll: Duration::ZERO,
             pin: true,
             limits: Limits::default(),
             timeouts: Timeouts::default(),

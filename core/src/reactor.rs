@@ -21,12 +21,24 @@ pub(crate) struct Reactor<D, C> {
     clock: C,
     /// Whether the last turn left mail for the next one.
     has_mail: bool,
+    /// How long to look for work before sleeping.
+    busy_poll: Duration,
+    /// When there was work last.
+    worked_at: Time,
 }
 
 impl<D: Driver, C: ReadClock> Reactor<D, C> {
     /// A loop that has not begun.
     pub(crate) fn new(driver: D, shard: Shard, mailbox: Mailbox, clock: C) -> Self {
-        Self { driver, shard, mailbox, clock, has_mail: false }
+        let worked_at = clock.now();
+        let busy_poll = Duration::ZERO;
+        Self { driver, shard, mailbox, clock, has_mail: false, busy_poll, worked_at }
+    }
+
+    /// Looks for work so long before it sleeps.
+    pub(crate) fn busy_poll(mut self, most: Duration) -> Self {
+        self.busy_poll = most;
+        self
     }
 
     /// Turns until the shard has stopped.
@@ -48,6 +60,9 @@ impl<D: Driver, C: ReadClock> Reactor<D, C> {
         self.shard.begin_turn();
         let timeout = self.timeout(self.clock.now());
         self.driver.poll(timeout, &mut self.shard)?; // 1 events: state, effects on own connection
+        if !self.busy_poll.is_zero() && self.shard.is_awake() {
+            self.worked_at = self.clock.now();
+        }
         self.mailbox.awake();
         let shard = &mut self.shard;
         let drained = self.mailbox.drain(MAIL_MAX, |mail| shard.on_mail(mail)); // 2 mail
@@ -64,7 +79,9 @@ impl<D: Driver, C: ReadClock> Reactor<D, C> {
             return Some(Duration::ZERO);
         }
         let wake = self.shard.next_wake();
-        if wake.is_some_and(|due| due <= now.tick()) || !self.mailbox.may_sleep() {
+        let looks = now.0.saturating_sub(self.worked_at.0) < self.busy_poll;
+        // Mail is looked for either way; only who says that it sleeps is woken for it.
+        if looks || wake.is_some_and(|due| due <= now.tick()) || !self.mailbox.may_sleep() {
             return Some(Duration::ZERO);
         }
         wake.map(|due| until(due, now))

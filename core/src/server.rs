@@ -478,6 +478,7 @@ impl Seat {
     ) -> Result<(), Error> {
         let waker = driver.waker();
         mailbox.post().wake_with(move || waker.wake());
+        let busy_poll = self.node.config.busy_poll;
         let shard = Shard::new(
             u32::try_from(self.index).unwrap_or(u32::MAX),
             self.node,
@@ -487,7 +488,8 @@ impl Seat {
         );
         // The starter waits for this.
         let _waiting = ready.send(());
-        let mut reactor = Reactor::new(driver, shard, mailbox, clock);
+        let reactor = Reactor::new(driver, shard, mailbox, clock);
+        let mut reactor = reactor.busy_poll(busy_poll);
         let index = self.index;
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| reactor.run()));
         match result {

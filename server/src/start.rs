@@ -137,6 +137,7 @@ fn library_config(configuration: &Configuration) -> Config {
         shards: configuration.shards,
         workers: configuration.workers,
         io: configuration.io,
+        busy_poll: configuration.busy_poll.unwrap_or_default(),
         pin: configuration.pin,
         limits: Limits {
             connections_max: limits.connections_max,

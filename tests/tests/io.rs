@@ -56,3 +56,19 @@ fn io_uring_by_name_is_refused_with_the_reason_where_it_is_forbidden() {
         assert!(said.contains(words), "{words}: {said}");
     }
 }
+
+#[test]
+fn a_shard_that_looks_for_work_answers_and_stops_as_any_other() {
+    let mut server = Binary::start(ONE, &["--set", "busy_poll=200ms"]);
+    let mut clients: Vec<_> =
+        (0..3).map(|_| Client::open(server.address(), "/rooms/busy")).collect();
+    for round in 0..20 {
+        clients[round % 3].text("look");
+        for other in [(round + 1) % 3, (round + 2) % 3] {
+            assert_eq!(clients[other].expect_text(), "look");
+        }
+    }
+    server.signal(rustix::process::Signal::TERM);
+    let status = server.wait(fulmar_tests::PATIENCE).and_then(|status| status.code());
+    assert_eq!(status, Some(0));
+}

@@ -189,6 +189,11 @@ impl Shard {
         }
     }
 
+    /// Whether something has happened in this turn.
+    pub(crate) fn is_awake(&self) -> bool {
+        self.is_awake
+    }
+
     /// A turn begins. The poll may sleep, so the time of its events is read when the first one
     /// comes.
     pub(crate) fn begin_turn(&mut self) {

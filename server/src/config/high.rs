@@ -20,6 +20,8 @@ pub(crate) struct Configuration {
     pub(crate) workers: usize,
     /// The kernel interface of the event loops.
     pub(crate) io: fulmar::Io,
+    /// How long event loops look for work before they sleep.
+    pub(crate) busy_poll: Option<Duration>,
     /// Whether shards are pinned to cores.
     pub(crate) pin: bool,
     /// Whether the demo page is served at `/`.
@@ -160,6 +162,7 @@ pub(crate) fn resolve(reader: &mut Reader, root: &Node) -> Configuration {
         shards: reader.number(scope, "shards"),
         workers: reader.number(scope, "workers"),
         io: reader.choice(scope, "io", &INTERFACES),
+        busy_poll: reader.optional_duration(scope, "busy_poll"),
         pin: reader.switch(scope, "pin"),
         demo,
         log: reader.choice(scope, "log", &Format::ALL),

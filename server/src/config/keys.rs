@@ -100,6 +100,9 @@ pub(crate) const KEYS: &[Key] = &[
     key("io", Choice(&["auto", "epoll", "io_uring"]), Value("\"auto\""),
         "The kernel interface of the event loops; `auto` is io_uring where it can be used (Linux \
          6.1 or later, not forbidden by a container), else epoll."),
+    key("busy_poll", Duration { least: 1, off: true }, Value("\"off\""),
+        "How long an event loop looks for work before it sleeps: lower latency after a pause, for \
+         a core that never rests."),
     key("pin", Switch, Value("true"),
         "Pins each shard to a core where there is one core per shard."),
     key("demo", Switch, WithoutEndpoints,
