@@ -15,8 +15,9 @@ use crate::{Member, Piece};
 
 /// Sends of one batch. Larger ones gain nothing; smaller ones give up the call's share.
 pub(super) const BATCH: usize = 128;
-/// Sends of the first batch of a turn: whoever waits for the first of them waits for no others.
-pub(super) const BATCH_FIRST: usize = 16;
+/// Sends of a turn that are made at once, each by its own call: the first receiver does not wait
+/// until a batch is prepared.
+pub(super) const BATCH_FIRST: usize = 2;
 /// Below this a call for each send is cheaper than a batch.
 pub(super) const BATCH_MIN: usize = 8;
 

@@ -21,19 +21,24 @@ impl UringDriver {
             self.offers.queue.extend(queued);
             rest = later;
             if self.offers.queue.len() == most {
-                self.submit_offers();
+                self.flush_offers();
             }
         }
     }
 
     pub(super) fn end_offers(&mut self) {
+        self.flush_offers();
+        self.offers.spans.clear();
+        self.offers.has_begun = false;
+    }
+
+    fn flush_offers(&mut self) {
+        self.offers.has_begun = true;
         if self.offers.queue.len() < BATCH_MIN {
             self.send_offers();
         } else {
             self.submit_offers();
         }
-        self.offers.spans.clear();
-        self.offers.has_begun = false;
     }
 
     /// Sends what is queued, a call for each.
@@ -73,7 +78,6 @@ impl UringDriver {
 
     /// Sends what is queued in one call and looks at those that did not take all.
     fn submit_offers(&mut self) {
-        self.offers.has_begun = true;
         let mut queue = std::mem::take(&mut self.offers.queue);
         let mut spans = std::mem::take(&mut self.offers.spans);
         // Nothing moves from here to the end of the call.
