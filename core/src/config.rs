@@ -23,8 +23,8 @@ pub struct Config {
     pub workers: usize,
     /// Which of the kernel's interfaces the shards use. Default: io_uring where it can be had.
     pub io: Io,
-    /// How long a shard looks for work before it sleeps. A processor that sleeps takes long to wake,
-    /// tens of microseconds and in virtual machines more; one that looks does nothing else. Default
+    /// How long a shard looks for work before it sleeps. A processor that sleeps takes tens of
+    /// microseconds to wake, in virtual machines more; one that looks does nothing else. Default
     /// zero: it sleeps at once.
     pub busy_poll: Duration,
     /// Whether each shard is bound to a core of its own, if there are enough. Default true.

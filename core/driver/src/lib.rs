@@ -58,7 +58,7 @@ pub enum Event<'a> {
     Accepted {
         /// The new socket.
         socket: SocketId,
-        /// Who connected.
+        /// Who connected; unspecified (`0.0.0.0:0`) if they have gone again already.
         peer: SocketAddr,
     },
     /// A connection begun by [`Driver::connect`](epoll::EpollDriver::connect) is established.
@@ -93,7 +93,7 @@ pub enum Event<'a> {
         cause: CloseCause,
     },
     /// A listener could not accept for a reason other than the peer: out of descriptors or memory.
-    /// The driver goes on accepting when a socket has been closed or at the next poll.
+    /// The driver goes on accepting when a socket has been closed, or a moment later.
     AcceptFailed {
         /// What the kernel said.
         kind: io::ErrorKind,

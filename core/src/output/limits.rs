@@ -48,7 +48,7 @@ impl Default for Limits {
             quantum_bytes: 16 << 10,
             copy_bytes_max: 4 << 10,
             sends_max: 4,
-            turn_sends_max: 128,
+            turn_sends_max: 96,
             send_weight_bytes: 16 << 10,
             group_sends_min: 16,
             runs_max: 16,

@@ -55,12 +55,24 @@ pub struct Tape {
     tail_bytes: u64,
     next: Number,
     ledger: Ledger,
+    /// Bytes appended when everybody had caught up last.
+    begun_at: u64,
+    /// Bytes of a recent wave, and a quarter: the larger of the last one and half of before.
+    wave_bytes: u32,
 }
 
 impl Tape {
     /// An empty tape whose first message will have the number `next`. It holds no memory.
     pub fn new(next: Number, ledger: &Ledger) -> Self {
-        Self { chunks: VecDeque::new(), tail: 0, tail_bytes: 0, next, ledger: ledger.clone() }
+        Self {
+            chunks: VecDeque::new(),
+            tail: 0,
+            tail_bytes: 0,
+            next,
+            ledger: ledger.clone(),
+            begun_at: 0,
+            wave_bytes: 0,
+        }
     }
 
     /// Sets the number of the first message, before there is any.
@@ -108,14 +120,15 @@ impl Tape {
             let whole = shared.cloned().unwrap_or_else(|| Arc::from(frame));
             return Block::whole(whole, &self.ledger);
         }
-        // Four times the last one if that was filled; small again after a frame that stands alone.
-        let last = self
-            .chunks
-            .back()
-            .filter(|chunk| chunk.ends.len() > 1)
-            .map_or(0, |chunk| chunk.block.size());
-        let size =
-            (last * 4).clamp(limits.chunk_bytes_first, limits.chunk_bytes_max).max(frame.len());
+        // After everybody has caught up, as large as a wave was lately: one piece is one plain send
+        // for each member. Later four times the last one if that was filled; small again after a
+        // frame that stands alone.
+        let wanted = match self.chunks.back() {
+            None => self.wave_bytes as usize,
+            Some(chunk) if chunk.ends.len() > 1 => chunk.block.size() * 4,
+            Some(_) => 0,
+        };
+        let size = wanted.clamp(limits.chunk_bytes_first, limits.chunk_bytes_max).max(frame.len());
         let block = Block::growing(size, &self.ledger);
         block.append(frame);
         block
@@ -147,7 +160,19 @@ impl Tape {
         while self.chunks.front().is_some_and(|chunk| chunk.readers == 0 && chunk.end() <= oldest) {
             self.chunks.pop_front();
         }
-        if self.chunks.is_empty() && self.chunks.capacity() > SPARE_CHUNKS {
+        if self.chunks.is_empty() {
+            self.end_wave();
+        }
+    }
+
+    /// Everybody has everything.
+    fn end_wave(&mut self) {
+        let bytes = self.tail_bytes - std::mem::replace(&mut self.begun_at, self.tail_bytes);
+        if bytes > 0 {
+            let room = u32::try_from(bytes + bytes / 4).unwrap_or(u32::MAX);
+            self.wave_bytes = room.max(self.wave_bytes / 2);
+        }
+        if self.chunks.capacity() > SPARE_CHUNKS {
             self.chunks = VecDeque::new();
         }
     }

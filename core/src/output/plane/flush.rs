@@ -14,8 +14,18 @@ use super::{GroupRef, Notice, Output};
 impl Output {
     /// Hands to the driver what is to be sent. Groups first, so that what a connection has to say
     /// and what its rooms say goes in one send; then the connections marked since the last flush.
+    ///
+    /// While a wave goes on from the turn before, connections come first: they have waited for a
+    /// slice of it already.
     pub fn flush(&mut self, driver: &mut impl Driver, envelopes: &mut dyn Envelopes) {
+        if !self.active.is_empty() {
+            self.flush_connections(driver, envelopes);
+        }
         self.serve_groups(driver, envelopes);
+        self.flush_connections(driver, envelopes);
+    }
+
+    fn flush_connections(&mut self, driver: &mut impl Driver, envelopes: &mut dyn Envelopes) {
         let mut dirty = std::mem::take(&mut self.dirty);
         // Those marked on the way come in the next flush.
         for index in dirty.drain(..) {
