@@ -15,6 +15,8 @@ from harness.servers import FULMAR_KIND, PEER_KIND
 
 BEGIN, END = "<!-- table:begin -->", "<!-- table:end -->"
 NOTHING = "–"
+# What `io = "auto"` takes where it can, and what it falls back to.
+DEFAULT, OTHER = "fulmar-uring", "fulmar-epoll"
 # (heading, scenario, figure) of the tables that have a server a row.
 LATENCY_COLUMNS = [
     ("first p50", "burst-5000", "first_p50"),
@@ -39,7 +41,7 @@ MEMORY_COLUMNS = [
 
 @dataclass(frozen=True)
 class Comparison:
-    """A scenario's better driver of Fulmar beside its best peer."""
+    """Fulmar as it runs by default beside a scenario's best peer."""
 
     scenario: Scenario
     ours: str
@@ -105,8 +107,8 @@ def with_figures(page, text):
 
 
 def compare(results, scenario):
-    """Compares Fulmar's better driver with the best peer, or None without a run of Fulmar."""
-    ours = _best(results, scenario, FULMAR_KIND)
+    """Compares Fulmar with the best peer, or None without a run of Fulmar."""
+    ours = _ours(results, scenario)
     if ours is None:
         return None
     peer = _best(results, scenario, PEER_KIND)
@@ -122,6 +124,7 @@ def summary(results):
     """A row for each scenario: Fulmar, the best peer, their ratio, and what it should be."""
     targets = json.loads(TARGETS.read_text(encoding="utf-8"))["scenarios"]
     head = ["scenario", "Fulmar", "best peer", "ratio", "in each round", "must", "aim", "met"]
+    head.append("io_uring to epoll")
     rows = []
     for scenario in map(_scenario, results.scenarios):
         comparison = compare(results, scenario)
@@ -142,7 +145,8 @@ def _summary_row(results, comparison, target):
         row += [f"{ratio.value:.2f}", f"{ratio.least:.2f}–{ratio.most:.2f}"]
     else:
         row += [NOTHING, NOTHING]
-    return row + _targets(target, scenario, ours.value, ratio)
+    row += _targets(target, scenario, ours.value, ratio)
+    return [*row, _drivers(results, scenario)]
 
 
 def _targets(target, scenario, value, ratio):
@@ -164,6 +168,19 @@ def verdict(reached, target):
     if reached <= target["aim"]:
         return "aim"
     return "must" if reached <= target["must"] else "**no**"
+
+
+def _ours(results, scenario):
+    """The driver that Fulmar takes by itself, or the other one where it was not measured."""
+    if results.cell(scenario.name, DEFAULT) and not results.has_failed(scenario.name, DEFAULT):
+        return DEFAULT
+    return _best(results, scenario, FULMAR_KIND)
+
+
+def _drivers(results, scenario):
+    """The cost of the default driver in ratio to the other one's."""
+    cells = [results.cell(scenario.name, name) for name in (DEFAULT, OTHER)]
+    return f"{cells[0].value / cells[1].value:.2f}" if all(cells) else NOTHING
 
 
 def _best(results, scenario, kind):
