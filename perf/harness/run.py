@@ -35,7 +35,7 @@ def main(arguments=None):
     except KeyboardInterrupt:
         _tell("stopped; what is there so far:")
     text = table.full(results)
-    (results.folder / "table.md").write_text(text, encoding="utf-8")
+    (results.folder / "table.txt").write_text(text, encoding="utf-8")
     print(text)
     return 1 if results.failures() else 0
 

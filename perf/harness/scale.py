@@ -40,7 +40,7 @@ def main(arguments=None):
         lines += _rows(what, cases, options)
     text = "\n".join(lines) + "\n"
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / f"scale-{options.io}.md").write_text(text, encoding="utf-8")
+    (options.out / f"scale-{options.io}.txt").write_text(text, encoding="utf-8")
     print(text)
     return 0
 
