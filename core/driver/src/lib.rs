@@ -43,6 +43,7 @@ pub mod listener;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod socket;
+mod stream;
 mod system;
 pub mod uring;
 

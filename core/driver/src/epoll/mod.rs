@@ -17,7 +17,8 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
-use self::socket::{Advance, Socket};
+use self::socket::Socket;
+use crate::stream::Advance;
 use crate::system;
 use crate::{
     CloseCause, Driver, Event, EventHandler, Member, Piece, SendBatch, Sending, Short, SocketId,
@@ -154,7 +155,7 @@ impl EpollDriver {
     fn insert(&mut self, socket: Socket, interest: Interest) -> io::Result<SocketId> {
         let entry = self.sockets.vacant_entry();
         let index = u32::try_from(entry.key()).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        let fd = socket.raw();
+        let fd = socket.stream.raw();
         self.poll.registry().register(&mut SourceFd(&fd), Token(entry.key()), interest)?;
         let generation = socket.generation;
         entry.insert(socket);
@@ -163,12 +164,12 @@ impl EpollDriver {
 
     fn live(&mut self, id: SocketId) -> Option<&mut Socket> {
         let socket = self.sockets.get_mut(id.index as usize)?;
-        (socket.generation == id.generation && !socket.is_closed()).then_some(socket)
+        (socket.generation == id.generation && !socket.stream.is_closed()).then_some(socket)
     }
 
     fn fail(&mut self, id: SocketId, cause: CloseCause) {
         let Some(socket) = self.live(id) else { return };
-        socket.close();
+        drop(socket.stream.take());
         self.ended.push_back((id, cause));
     }
 
@@ -187,7 +188,7 @@ impl EpollDriver {
         if std::mem::replace(&mut socket.wants_writable, true) {
             return;
         }
-        let (fd, token) = (socket.raw(), Token(id.index as usize));
+        let (fd, token) = (socket.stream.raw(), Token(id.index as usize));
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().reregister(&mut SourceFd(&fd), token, interest) {
             self.fail(id, error.into());
@@ -280,11 +281,11 @@ impl EpollDriver {
         let Some(socket) = self.live(id) else {
             return false;
         };
-        if let Some(error) = system::take_error(socket.raw()) {
+        if let Some(error) = system::take_error(socket.stream.raw()) {
             self.fail(id, error.into());
             return false;
         }
-        if !socket.writable {
+        if !socket.stream.is_writable() {
             return false;
         }
         socket.connecting = false;
@@ -294,10 +295,10 @@ impl EpollDriver {
 
     fn finish_sending(&mut self, id: SocketId, handler: &mut impl EventHandler) {
         let Some(socket) = self.live(id) else { return };
-        if !socket.writable || !socket.is_sending() {
+        if !socket.stream.is_writable() || !socket.stream.is_sending() {
             return;
         }
-        match socket.advance() {
+        match socket.stream.advance() {
             Advance::Done(batch) => handler.on_event(Event::Sent { socket: id, batch }),
             Advance::Full => {}
             Advance::Failed(error) => self.fail(id, error.into()),
@@ -307,10 +308,11 @@ impl EpollDriver {
     fn receive(&mut self, id: SocketId, budget: &mut usize, handler: &mut impl EventHandler) {
         loop {
             let Some(socket) = self.live(id) else { return };
-            if !socket.receiving || !socket.readable || socket.ended {
-                if socket.broken && (socket.ended || !socket.receiving) {
+            let (receiving, ended) = (socket.stream.receiving, socket.stream.ended);
+            if !receiving || !socket.readable || ended {
+                if socket.broken && (ended || !receiving) {
                     // Nobody reads it, so nothing else would find out.
-                    let error = system::take_error(socket.raw());
+                    let error = system::take_error(socket.stream.raw());
                     self.fail(id, error.map_or(CloseCause::Reset, CloseCause::from));
                 }
                 return;
@@ -318,11 +320,11 @@ impl EpollDriver {
             if *budget == 0 {
                 return self.make_runnable(id.index);
             }
-            let fd = socket.raw();
+            let fd = socket.stream.raw();
             match system::receive(fd, &mut self.buffer) {
                 Ok(0) => {
                     if let Some(socket) = self.live(id) {
-                        socket.ended = true;
+                        socket.stream.ended = true;
                     }
                     return handler.on_event(Event::Ended { socket: id });
                 }
@@ -375,7 +377,7 @@ impl Driver for EpollDriver {
 
     fn start_recv(&mut self, id: SocketId) {
         let Some(socket) = self.live(id) else { return };
-        socket.receiving = true;
+        socket.stream.receiving = true;
         if socket.readable {
             self.make_runnable(id.index);
         }
@@ -383,7 +385,7 @@ impl Driver for EpollDriver {
 
     fn stop_recv(&mut self, id: SocketId) {
         if let Some(socket) = self.live(id) {
-            socket.receiving = false;
+            socket.stream.receiving = false;
         }
     }
 
@@ -391,8 +393,8 @@ impl Driver for EpollDriver {
         let Some(socket) = self.live(id) else {
             return Sending::Pending;
         };
-        debug_assert!(!socket.is_sending(), "one batch in flight per socket");
-        match socket.begin(batch) {
+        debug_assert!(!socket.stream.is_sending(), "one batch in flight per socket");
+        match socket.stream.begin(batch) {
             Advance::Done(batch) => return Sending::Done(batch),
             Advance::Full => self.watch_writable(id),
             Advance::Failed(error) => self.fail(id, error.into()),
@@ -402,7 +404,7 @@ impl Driver for EpollDriver {
 
     fn send_last(&mut self, id: SocketId, batch: SendBatch) -> Sending {
         if let Some(socket) = self.live(id) {
-            socket.end_with_next();
+            socket.stream.end_with_next();
         }
         self.send(id, batch)
     }
@@ -414,7 +416,7 @@ impl Driver for EpollDriver {
                 self.shorts.push(Short { offer, member: *member, took: Took::Dead });
                 continue;
             };
-            let took = match socket.offer(&span) {
+            let took = match socket.stream.offer(&span) {
                 Ok(None) => continue,
                 Ok(Some(bytes)) => Took::Bytes(bytes),
                 Err(error) => {
@@ -432,7 +434,7 @@ impl Driver for EpollDriver {
 
     fn shutdown(&mut self, id: SocketId) {
         let Some(socket) = self.live(id) else { return };
-        if let Err(error) = socket.shutdown() {
+        if let Err(error) = socket.stream.shutdown() {
             self.fail(id, error.into());
         }
     }

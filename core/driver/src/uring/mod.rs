@@ -16,12 +16,12 @@
 //! [`probe`] tells.
 
 mod buffers;
-mod cast;
 mod files;
 mod offers;
 mod receive;
 mod ring;
 mod socket;
+mod span;
 mod tag;
 mod wake;
 
@@ -36,13 +36,14 @@ use slab::Slab;
 use socket2::SockRef;
 
 use self::buffers::Buffers;
-use self::cast::Offers;
 use self::files::Files;
 use self::receive::Hungry;
 use self::ring::{Completion, Ring};
-use self::socket::{Advance, Reading, Socket};
+use self::socket::{Reading, Socket};
+use self::span::Offers;
 use self::tag::{Operation, SOCKETS_MAX, parse, tag, tag_of};
 pub use self::wake::UringWaker;
+use crate::stream::Advance;
 use crate::{
     CloseCause, Driver, Event, EventHandler, Member, Piece, SendBatch, Sending, Short, SocketId,
 };
@@ -101,7 +102,7 @@ pub struct UringDriver {
     offers: Offers,
     shorts: Vec<Short>,
     /// Descriptors on their way into the table of files, one for each place of a batch.
-    descriptors: Box<[i32; cast::BATCH]>,
+    descriptors: Box<[i32; span::BATCH]>,
 }
 
 #[derive(Debug)]
@@ -126,7 +127,7 @@ impl UringDriver {
     /// If the kernel refuses a ring, its buffers, or an eventfd; see [`probe`].
     pub fn new(options: UringOptions) -> io::Result<Self> {
         let ring = Ring::new()?;
-        if !ring.is_complete() {
+        if !ring.has_what_is_needed() {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let (count, size) = (options.receive_buffers, options.receive_buffer_bytes);
@@ -147,7 +148,7 @@ impl UringDriver {
             hungry: Hungry::default(),
             offers: Offers::default(),
             shorts: Vec::new(),
-            descriptors: Box::new([-1; cast::BATCH]),
+            descriptors: Box::new([-1; span::BATCH]),
         };
         driver.await_wake();
         Ok(driver)
@@ -175,8 +176,7 @@ impl UringDriver {
     }
 
     fn live(&mut self, id: SocketId) -> Option<&mut Socket> {
-        let socket = self.sockets.get_mut(id.index as usize)?;
-        (socket.generation == id.generation && socket.cause().is_none()).then_some(socket)
+        live(&mut self.sockets, id)
     }
 
     fn push(&mut self, entry: &squeue::Entry) {
@@ -261,7 +261,7 @@ impl UringDriver {
         if std::mem::replace(&mut socket.awaits_writable, true) {
             return;
         }
-        let fd = types::Fd(socket.raw());
+        let fd = types::Fd(socket.stream.raw());
         let poll = opcode::PollAdd::new(fd, libc::POLLOUT.cast_unsigned().into());
         self.push(&poll.build().user_data(tag(Operation::Writable, id)));
     }
@@ -273,11 +273,11 @@ impl UringDriver {
         let Some(socket) = self.live(id) else {
             return self.finish_closing(id);
         };
-        if !socket.is_sending() {
-            let _nothing = socket.advance();
+        socket.stream.set_writable();
+        if !socket.stream.is_sending() {
             return;
         }
-        match socket.advance() {
+        match socket.stream.advance() {
             Advance::Done(batch) => handler.on_event(Event::Sent { socket: id, batch }),
             Advance::Full => self.await_writable(id),
             Advance::Failed(error) => self.fail(id, error.into()),
@@ -287,7 +287,7 @@ impl UringDriver {
     /// Begins the end of a socket: what the kernel still has is called back first.
     fn fail(&mut self, id: SocketId, cause: CloseCause) {
         let Some(socket) = self.live(id) else { return };
-        socket.close(cause);
+        socket.begin_closing(cause);
         let reading = std::mem::replace(&mut socket.reading, Reading::Cancelled);
         let (awaits_writable, is_watched) = (socket.awaits_writable, socket.is_watched);
         match reading {
@@ -319,7 +319,7 @@ impl UringDriver {
             return;
         }
         let Some(cause) = socket.cause() else { return };
-        let Some(stream) = socket.take_stream() else {
+        let Some(descriptor) = socket.stream.take() else {
             return;
         };
         let file = socket.take_file();
@@ -332,7 +332,7 @@ impl UringDriver {
             // Whoever gets the place is entered by an operation after this one.
             self.files.give_back(file);
         }
-        let close = opcode::Close::new(types::Fd(stream.into_raw_fd())).build();
+        let close = opcode::Close::new(types::Fd(descriptor.into_raw_fd())).build();
         let close = close.flags(squeue::Flags::SKIP_SUCCESS);
         self.push(&close.user_data(tag_of(Operation::Quiet, 0)));
         self.ended.push_back((id, cause));
@@ -370,6 +370,12 @@ impl UringDriver {
     }
 }
 
+/// The socket of a name, unless it is an earlier one's or being closed.
+fn live(sockets: &mut Slab<Socket>, id: SocketId) -> Option<&mut Socket> {
+    let socket = sockets.get_mut(id.index as usize)?;
+    (socket.generation == id.generation && socket.cause().is_none()).then_some(socket)
+}
+
 impl Driver for UringDriver {
     type Waker = UringWaker;
 
@@ -379,15 +385,15 @@ impl Driver for UringDriver {
 
     fn start_recv(&mut self, id: SocketId) {
         let Some(socket) = self.live(id) else { return };
-        socket.receiving = true;
-        if socket.reading == Reading::Idle && !socket.ended {
+        socket.stream.receiving = true;
+        if socket.reading == Reading::Idle && !socket.stream.ended {
             self.read(id);
         }
     }
 
     fn stop_recv(&mut self, id: SocketId) {
         let Some(socket) = self.live(id) else { return };
-        socket.receiving = false;
+        socket.stream.receiving = false;
         if socket.reading == Reading::Armed {
             socket.reading = Reading::Cancelled;
             self.cancel(tag(Operation::Receive, id));
@@ -398,8 +404,8 @@ impl Driver for UringDriver {
         let Some(socket) = self.live(id) else {
             return Sending::Pending;
         };
-        debug_assert!(!socket.is_sending(), "one batch in flight per socket");
-        match socket.begin(batch) {
+        debug_assert!(!socket.stream.is_sending(), "one batch in flight per socket");
+        match socket.stream.begin(batch) {
             Advance::Done(batch) => return Sending::Done(batch),
             Advance::Full => self.await_writable(id),
             Advance::Failed(error) => self.fail(id, error.into()),
@@ -409,7 +415,7 @@ impl Driver for UringDriver {
 
     fn send_last(&mut self, id: SocketId, batch: SendBatch) -> Sending {
         if let Some(socket) = self.live(id) {
-            socket.end_with_next();
+            socket.stream.end_with_next();
         }
         self.send(id, batch)
     }
@@ -425,7 +431,7 @@ impl Driver for UringDriver {
 
     fn shutdown(&mut self, id: SocketId) {
         let Some(socket) = self.live(id) else { return };
-        if let Err(error) = socket.shutdown() {
+        if let Err(error) = socket.stream.shutdown() {
             self.fail(id, error.into());
         }
     }

@@ -2,10 +2,11 @@
 
 use io_uring::{opcode, squeue};
 
-use super::UringDriver;
-use super::cast::{BATCH, BATCH_FIRST, BATCH_MIN, Queued, Span, Target};
 use super::ring::Completion;
+use super::socket::Socket;
+use super::span::{BATCH, BATCH_FIRST, BATCH_MIN, Queued, Span, Target};
 use super::tag::{Operation, parse, tag_of};
+use super::{UringDriver, live};
 use crate::{Member, Piece, Short, Took, system};
 
 impl UringDriver {
@@ -51,25 +52,17 @@ impl UringDriver {
     }
 
     fn send_offer(&mut self, queued: Queued) {
-        let Some(fd) = self.target(queued).map(|(fd, _)| fd) else {
-            return;
-        };
         let Some(span) = self.offers.spans.get(queued.span as usize) else {
             return;
         };
-        let result = system::Span::new(&span.pieces).send(fd);
-        let (len, is_whole) = match &result {
-            Ok(sent) => (*sent, *sent == span.len),
-            Err(_) => (0, false),
+        let span = system::Span::new(&span.pieces);
+        let Some(socket) = live(&mut self.sockets, queued.member.socket) else {
+            return self.report(queued, Took::Dead);
         };
-        if is_whole {
-            return;
-        }
-        match result.map_err(|error| (error.kind(), error)) {
-            Ok(_) | Err((std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted, _)) => {
-                self.fell_short(queued, len);
-            }
-            Err((_, error)) => {
+        match socket.stream.offer(&span) {
+            Ok(None) => {}
+            Ok(Some(sent)) => self.report(queued, Took::Bytes(sent)),
+            Err(error) => {
                 self.fail(queued.member.socket, error.into());
                 self.report(queued, Took::Dead);
             }
@@ -126,8 +119,9 @@ impl UringDriver {
                 libc::EAGAIN | libc::EINTR => self.fell_short(queued, 0),
                 // The table did not take the socket; its descriptor will do.
                 libc::EBADF => {
-                    if let Some(socket) = self.live(queued.member.socket) {
-                        socket.take_file();
+                    let socket = self.live(queued.member.socket);
+                    if let Some(file) = socket.and_then(Socket::take_file) {
+                        self.files.give_back(file);
                     }
                     self.send_offer(queued);
                 }
@@ -146,8 +140,8 @@ impl UringDriver {
             self.report(queued, Took::Dead);
             return None;
         };
-        if socket.is_writable() {
-            return Some((socket.raw(), socket.file()));
+        if socket.stream.is_writable() {
+            return Some((socket.stream.raw(), socket.file()));
         }
         self.report(queued, Took::Bytes(0));
         None
@@ -170,7 +164,7 @@ impl UringDriver {
 
     fn fell_short(&mut self, queued: Queued, sent: usize) {
         if let Some(socket) = self.live(queued.member.socket) {
-            socket.set_full();
+            socket.stream.set_full();
         }
         self.report(queued, Took::Bytes(sent as u64));
     }

@@ -52,7 +52,7 @@ impl UringDriver {
     pub(super) fn read(&mut self, id: SocketId) {
         let Some(socket) = self.live(id) else { return };
         socket.reading = Reading::Armed;
-        let receive = opcode::RecvMulti::new(types::Fd(socket.raw()), GROUP);
+        let receive = opcode::RecvMulti::new(types::Fd(socket.stream.raw()), GROUP);
         self.push(&receive.build().user_data(tag(Operation::Receive, id)));
     }
 
@@ -92,17 +92,17 @@ impl UringDriver {
             return self.finish_closing(id);
         };
         match -result {
-            0 if socket.receiving => {
-                socket.ended = true;
+            0 if socket.stream.receiving => {
+                socket.stream.ended = true;
                 handler.on_event(Event::Ended { socket: id });
             }
-            libc::ENOBUFS if socket.receiving => {
+            libc::ENOBUFS if socket.stream.receiving => {
                 let had_its_share = socket.fed == turn;
                 self.hungry.add(id, had_its_share);
             }
             // Nobody wants to know now; who resumes is told again.
             0 | libc::ECANCELED | libc::ENOBUFS | libc::EINTR | libc::EAGAIN | ..0 => {
-                if socket.receiving {
+                if socket.stream.receiving {
                     self.read(id);
                 } else {
                     self.leave_unwatched(id);
@@ -118,7 +118,7 @@ impl UringDriver {
         for _ in 0..FED_AT_ONCE {
             let Some(id) = self.hungry.next() else { break };
             let Some(socket) = self.live(id) else { continue };
-            if socket.receiving && socket.reading == Reading::Idle && !socket.ended {
+            if socket.stream.receiving && socket.reading == Reading::Idle && !socket.stream.ended {
                 self.read(id);
             }
         }
@@ -139,12 +139,12 @@ impl UringDriver {
         for id in unwatched.drain(..) {
             let Some(socket) = self.live(id) else { continue };
             socket.is_unwatched = false;
-            if socket.reading != Reading::Idle || socket.is_watched || socket.ended {
+            if socket.reading != Reading::Idle || socket.is_watched || socket.stream.ended {
                 continue;
             }
             socket.is_watched = true;
             // Errors and the end of both directions are always told of.
-            let poll = opcode::PollAdd::new(types::Fd(socket.raw()), 0);
+            let poll = opcode::PollAdd::new(types::Fd(socket.stream.raw()), 0);
             self.push(&poll.build().user_data(tag(Operation::Watch, id)));
         }
         self.unwatched = unwatched;
@@ -161,7 +161,7 @@ impl UringDriver {
             return; // whoever reads is told
         }
         // Without an error the peer has only ended; who resumes reading is told.
-        if let Some(error) = system::take_error(socket.raw()) {
+        if let Some(error) = system::take_error(socket.stream.raw()) {
             self.fail(id, error.into());
         }
     }

@@ -54,7 +54,7 @@ impl Ring {
 
     /// Whether the kernel keeps what does not fit the completion queue, and leaves out completions
     /// that were not asked for.
-    pub(super) fn is_complete(&self) -> bool {
+    pub(super) fn has_what_is_needed(&self) -> bool {
         let parameters = self.ring.params();
         parameters.is_feature_nodrop()
             && parameters.is_feature_ext_arg()

@@ -54,7 +54,6 @@ pub(super) struct Span {
     pub(super) pieces: SmallVec<[Piece; 2]>,
     vectors: SmallVec<[libc::iovec; 2]>,
     header: libc::msghdr,
-    pub(super) len: usize,
 }
 
 /// What was offered since the last `settle` and has not been sent.
@@ -80,8 +79,7 @@ impl Span {
         };
         // SAFETY: an all-zero `msghdr` is a valid one: null pointers with zero lengths.
         let header = unsafe { MaybeUninit::zeroed().assume_init() };
-        let len = pieces.iter().map(Piece::len).sum();
-        Self { pieces: pieces.into(), vectors, header, len }
+        Self { pieces: pieces.into(), vectors, header }
     }
 
     /// Points the header at the vectors where they are now.
