@@ -6,231 +6,17 @@
     reason = "a test with real sockets"
 )]
 
-use std::collections::HashMap;
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+mod lab;
+
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
-use fulmar_driver::epoll::{EpollDriver, EpollOptions};
+use fulmar_driver::epoll::EpollDriver;
 use fulmar_driver::listener::{ListenOptions, listen};
-use fulmar_driver::sim::{SimClient, SimDriver, SimNetwork, SimOptions};
+use fulmar_driver::sim::{SimDriver, SimOptions};
 use fulmar_driver::uring::{UringDriver, UringOptions};
-use fulmar_driver::{
-    Block, CloseCause, Driver, Event, EventHandler, Ledger, Member, Piece, SendBatch, Sending,
-    Short, SocketId, Took, Wake,
-};
+use fulmar_driver::{CloseCause, Driver, Member, Piece, SendBatch, Sending, Short, Took, Wake};
 
-/// A driver with clients on the other side of it. Clients never block.
-trait Lab {
-    type Driver: Driver;
-    fn new() -> Self;
-    fn driver(&mut self) -> &mut Self::Driver;
-    fn connect(&mut self) -> usize;
-    /// How much was taken.
-    fn write(&mut self, client: usize, bytes: &[u8]) -> usize;
-    fn read(&mut self, client: usize) -> Vec<u8>;
-    fn finish(&mut self, client: usize);
-    fn reset(&mut self, client: usize);
-    /// Whether the client has seen the end.
-    fn is_ended(&mut self, client: usize) -> bool;
-}
-
-/// A driver over real sockets.
-trait Real: Driver + Sized {
-    fn over(listener: TcpListener) -> Self;
-    /// Sockets the driver still knows.
-    fn open(&self) -> usize;
-}
-
-impl Real for EpollDriver {
-    fn over(listener: TcpListener) -> Self {
-        let mut driver = Self::new(EpollOptions::default()).unwrap();
-        driver.listen(listener).unwrap();
-        driver
-    }
-    fn open(&self) -> usize {
-        self.sockets()
-    }
-}
-
-impl Real for UringDriver {
-    fn over(listener: TcpListener) -> Self {
-        let mut driver = Self::new(UringOptions::default())
-            .expect("io_uring is needed here; a container may forbid it");
-        driver.listen(listener).unwrap();
-        driver
-    }
-    fn open(&self) -> usize {
-        self.sockets()
-    }
-}
-
-struct SocketLab<D> {
-    driver: D,
-    address: SocketAddr,
-    clients: Vec<TcpStream>,
-    ended: Vec<bool>,
-}
-
-impl<D: Real> Lab for SocketLab<D> {
-    type Driver = D;
-    fn new() -> Self {
-        let listener = listen(([127, 0, 0, 1], 0).into(), &ListenOptions::default()).unwrap();
-        let address = listener.local_addr().unwrap();
-        Self { driver: D::over(listener), address, clients: Vec::new(), ended: Vec::new() }
-    }
-    fn driver(&mut self) -> &mut D {
-        &mut self.driver
-    }
-    fn connect(&mut self) -> usize {
-        let client = TcpStream::connect(self.address).unwrap();
-        client.set_nonblocking(true).unwrap();
-        self.clients.push(client);
-        self.ended.push(false);
-        self.clients.len() - 1
-    }
-    fn write(&mut self, client: usize, bytes: &[u8]) -> usize {
-        self.clients[client].write(bytes).unwrap_or(0)
-    }
-    fn read(&mut self, client: usize) -> Vec<u8> {
-        let (mut all, mut buffer) = (Vec::new(), [0; 65536]);
-        for _ in 0..64 {
-            match self.clients[client].read(&mut buffer) {
-                Ok(0) => self.ended[client] = true,
-                Ok(n) => {
-                    all.extend(&buffer[..n]);
-                    continue;
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(_) => self.ended[client] = true,
-            }
-            break;
-        }
-        all
-    }
-    fn finish(&mut self, client: usize) {
-        self.clients[client].shutdown(Shutdown::Write).unwrap();
-    }
-    fn reset(&mut self, client: usize) {
-        let socket = socket2::SockRef::from(&self.clients[client]);
-        socket.set_linger(Some(Duration::ZERO)).unwrap();
-        // Dropping the stream with a zero linger sends the reset.
-        self.clients[client] = TcpStream::connect(self.address).unwrap();
-    }
-    fn is_ended(&mut self, client: usize) -> bool {
-        self.read(client);
-        self.ended[client]
-    }
-}
-
-struct SimLab {
-    driver: SimDriver,
-    network: SimNetwork,
-    clients: Vec<SimClient>,
-}
-
-impl Lab for SimLab {
-    type Driver = SimDriver;
-    fn new() -> Self {
-        let (driver, network) = SimDriver::new(7, SimOptions::default());
-        Self { driver, network, clients: Vec::new() }
-    }
-    fn driver(&mut self) -> &mut SimDriver {
-        &mut self.driver
-    }
-    fn connect(&mut self) -> usize {
-        self.clients.push(self.network.connect());
-        self.clients.len() - 1
-    }
-    fn write(&mut self, client: usize, bytes: &[u8]) -> usize {
-        self.network.write(self.clients[client], bytes);
-        bytes.len()
-    }
-    fn read(&mut self, client: usize) -> Vec<u8> {
-        self.network.read(self.clients[client])
-    }
-    fn finish(&mut self, client: usize) {
-        self.network.finish(self.clients[client]);
-    }
-    fn reset(&mut self, client: usize) {
-        self.network.reset(self.clients[client]);
-    }
-    fn is_ended(&mut self, client: usize) -> bool {
-        self.network.is_ended(self.clients[client])
-    }
-}
-
-/// What a handler saw, per socket.
-#[derive(Default)]
-struct Seen {
-    accepted: Vec<SocketId>,
-    received: HashMap<SocketId, Vec<u8>>,
-    sent: HashMap<SocketId, u32>,
-    ended: HashMap<SocketId, u32>,
-    closed: HashMap<SocketId, Vec<CloseCause>>,
-    woken: u32,
-}
-
-impl EventHandler for Seen {
-    fn on_event(&mut self, event: Event<'_>) {
-        let after_close = |socket: &SocketId| self.closed.contains_key(socket);
-        match event {
-            Event::Accepted { socket, .. } => self.accepted.push(socket),
-            Event::Connected { .. } | Event::AcceptFailed { .. } => {}
-            Event::Received { socket, bytes } => {
-                assert!(!bytes.is_empty() && !after_close(&socket));
-                assert!(!self.ended.contains_key(&socket), "nothing is received after the end");
-                bytes.iter_mut().for_each(|byte| *byte = !*byte); // the buffer is ours to change
-                self.received.entry(socket).or_default().extend(bytes.iter().map(|byte| !*byte));
-            }
-            Event::Sent { socket, batch } => {
-                assert!(!batch.is_empty() && !after_close(&socket));
-                *self.sent.entry(socket).or_default() += 1;
-            }
-            Event::Ended { socket } => {
-                assert!(!after_close(&socket));
-                *self.ended.entry(socket).or_default() += 1;
-            }
-            Event::Closed { socket, cause } => self.closed.entry(socket).or_default().push(cause),
-            Event::Woken => self.woken += 1,
-        }
-    }
-}
-
-const TICK: Option<Duration> = Some(Duration::from_millis(1));
-
-fn poll_until<L: Lab>(lab: &mut L, seen: &mut Seen, mut done: impl FnMut(&mut L, &Seen) -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !done(lab, seen) {
-        assert!(Instant::now() < deadline, "the awaited event never came");
-        lab.driver().poll(TICK, seen).unwrap();
-    }
-}
-
-fn poll_some<L: Lab>(lab: &mut L, seen: &mut Seen) {
-    for _ in 0..30 {
-        lab.driver().poll(TICK, seen).unwrap();
-    }
-}
-
-fn accept<L: Lab>(lab: &mut L, seen: &mut Seen) -> (usize, SocketId) {
-    let before = seen.accepted.len();
-    let client = lab.connect();
-    poll_until(lab, seen, |_, seen| seen.accepted.len() > before);
-    (client, seen.accepted[before])
-}
-
-fn bytes(n: usize, salt: usize) -> Vec<u8> {
-    (0..n).map(|i| ((i * 31 + i / 251 + salt * 7) % 256) as u8).collect()
-}
-
-fn span(bytes: &[u8]) -> Vec<Piece> {
-    let block = Block::whole(bytes.into(), &Ledger::default());
-    let middle = (bytes.len() / 2) as u32;
-    let ranges = [0..middle, middle..bytes.len() as u32];
-    ranges.into_iter().map(|range| Piece { block: Rc::clone(&block), range }).collect()
-}
+use lab::{Lab, Real, Seen, SimLab, SocketLab, TICK, accept, bytes, poll_some, poll_until, span};
 
 fn bytes_and_order_are_kept_both_ways<L: Lab>() {
     let (mut lab, mut seen) = (L::new(), Seen::default());
@@ -498,32 +284,6 @@ fn sockets_come_and_go_while_receiving_without_a_trace<L: Lab>() {
     }
 }
 
-type EpollLab = SocketLab<EpollDriver>;
-type UringLab = SocketLab<UringDriver>;
-
-macro_rules! contract {
-    ($($name:ident),* $(,)?) => {
-        mod epoll { $(#[test] fn $name() { super::$name::<super::EpollLab>(); })* }
-        mod uring { $(#[test] fn $name() { super::$name::<super::UringLab>(); })* }
-        mod sim { $(#[test] fn $name() { super::$name::<super::SimLab>(); })* }
-    };
-}
-
-contract! {
-    bytes_and_order_are_kept_both_ways,
-    receiving_begins_when_asked_and_pauses_without_loss,
-    the_peers_end_is_told_once_after_its_bytes_and_sending_goes_on,
-    shutdown_comes_after_what_was_sent,
-    the_last_batch_ends_the_stream,
-    close_is_reported_once_also_with_a_batch_in_flight,
-    an_index_used_again_has_another_generation,
-    a_reset_ends_the_socket_once,
-    an_offer_reaches_everybody_or_says_how_far_it_got,
-    a_wake_from_another_thread_ends_the_poll,
-    no_connection_is_accepted_after_listening_stopped,
-    sockets_come_and_go_while_receiving_without_a_trace,
-}
-
 fn no_socket_is_left_when_all_are_closed<D: Real>() {
     let (mut lab, mut seen) = (SocketLab::<D>::new(), Seen::default());
     let sockets: Vec<_> = (0..200).map(|_| accept(&mut lab, &mut seen).1).collect();
@@ -544,24 +304,43 @@ fn no_socket_is_left_when_all_are_closed<D: Real>() {
     poll_until(&mut lab, &mut seen, |lab, _| (0..sockets.len()).all(|n| lab.is_ended(n)));
 }
 
-#[test]
-fn epoll_members_take_offers_in_any_number_and_size() {
-    members_take_offers_in_any_number_and_size::<EpollDriver>();
+type EpollLab = SocketLab<EpollDriver>;
+type UringLab = SocketLab<UringDriver>;
+
+/// What every driver must show, and what those over real sockets must show besides.
+macro_rules! contract {
+    (every: $($every:ident),* ; real: $($real:ident),* $(;)?) => {
+        mod epoll {
+            $(#[test] fn $every() { super::$every::<super::EpollLab>(); })*
+            $(#[test] fn $real() { super::$real::<super::EpollDriver>(); })*
+        }
+        mod uring {
+            $(#[test] fn $every() { super::$every::<super::UringLab>(); })*
+            $(#[test] fn $real() { super::$real::<super::UringDriver>(); })*
+        }
+        mod sim {
+            $(#[test] fn $every() { super::$every::<super::SimLab>(); })*
+        }
+    };
 }
 
-#[test]
-fn uring_members_take_offers_in_any_number_and_size() {
-    members_take_offers_in_any_number_and_size::<UringDriver>();
-}
-
-#[test]
-fn epoll_leaves_no_socket_when_all_are_closed() {
-    no_socket_is_left_when_all_are_closed::<EpollDriver>();
-}
-
-#[test]
-fn uring_leaves_no_socket_when_all_are_closed() {
-    no_socket_is_left_when_all_are_closed::<UringDriver>();
+contract! {
+every:
+    bytes_and_order_are_kept_both_ways,
+    receiving_begins_when_asked_and_pauses_without_loss,
+    the_peers_end_is_told_once_after_its_bytes_and_sending_goes_on,
+    shutdown_comes_after_what_was_sent,
+    the_last_batch_ends_the_stream,
+    close_is_reported_once_also_with_a_batch_in_flight,
+    an_index_used_again_has_another_generation,
+    a_reset_ends_the_socket_once,
+    an_offer_reaches_everybody_or_says_how_far_it_got,
+    a_wake_from_another_thread_ends_the_poll,
+    no_connection_is_accepted_after_listening_stopped,
+    sockets_come_and_go_while_receiving_without_a_trace;
+real:
+    members_take_offers_in_any_number_and_size,
+    no_socket_is_left_when_all_are_closed;
 }
 
 #[test]
