@@ -60,14 +60,19 @@ impl<D: Driver, C: ReadClock> Reactor<D, C> {
         self.shard.begin_turn();
         let timeout = self.timeout(self.clock.now());
         self.driver.poll(timeout, &mut self.shard)?; // 1 events: state, effects on own connection
-        if !self.busy_poll.is_zero() && self.shard.is_awake() {
-            self.worked_at = self.clock.now();
-        }
         self.mailbox.awake();
         let shard = &mut self.shard;
-        let drained = self.mailbox.drain(MAIL_MAX, |mail| shard.on_mail(mail)); // 2 mail
+        let mut has_worked = shard.is_awake();
+        let drained = self.mailbox.drain(MAIL_MAX, |mail| {
+            has_worked = true;
+            shard.on_mail(mail); // 2 mail
+        });
         self.has_mail = !drained;
-        self.shard.on_tick(self.clock.now()); // 3 timers
+        let now = self.clock.now();
+        if has_worked {
+            self.worked_at = now;
+        }
+        self.shard.on_tick(now); // 3 timers
         self.shard.post_mail(drained); // 4 mail out, one wake for each addressee
         self.shard.flush(&mut self.driver); // 5 sends and everything else for the driver
         Ok(())
