@@ -62,6 +62,8 @@ pub enum Ask {
         event: Box<str>,
         /// What.
         payload: Payload<'static>,
+        /// Settled with the name of a [`Sent`](crate::Sent), for whoever wants to know.
+        receipt: Option<Settler>,
     },
     /// Close after what has been asked so far.
     Close {

@@ -123,14 +123,19 @@ pub enum On<'a> {
 /// [`Drain`](Self::Drain) where an endpoint has them; sessions need not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Gate {
-    /// Who is this client? Answered with [`crate::Reply::Identity`].
+    /// May this request become a connection, and whose is it? Asked by the host before it answers
+    /// the request. Answered with [`crate::Reply::Verdict`].
+    Upgrade,
+    /// Who is this client? Answered with [`crate::Reply::Verdict`].
     Authenticate,
     /// Which of these rooms may it join?
     Join,
-    /// What is our side of the key exchange?
+    /// What is our side of the key exchange? Answered with [`crate::Reply::Verdict`].
     Handshake,
     /// A connection opened.
     Connect,
+    /// A client was accepted by [`Authenticate`](Self::Authenticate) and told so.
+    Authenticated,
     /// A connection ended.
     Disconnect,
     /// The server is about to stop.
@@ -139,11 +144,13 @@ pub enum Gate {
 
 impl Gate {
     /// All of them, in order of declaration.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
+        Self::Upgrade,
         Self::Authenticate,
         Self::Join,
         Self::Handshake,
         Self::Connect,
+        Self::Authenticated,
         Self::Disconnect,
         Self::Drain,
     ];
@@ -152,10 +159,12 @@ impl Gate {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Upgrade => "upgrade",
             Self::Authenticate => "authenticate",
             Self::Join => "join",
             Self::Handshake => "handshake",
             Self::Connect => "connect",
+            Self::Authenticated => "authenticated",
             Self::Disconnect => "disconnect",
             Self::Drain => "drain",
         }

@@ -12,9 +12,11 @@
 //! | [`publication`] | [`Publication`], [`Encoded`], [`Gap`]: messages of rooms |
 //! | [`payload`] | [`Payload`], [`Args`]: a value in the cheapest form it came in |
 //! | [`value`] | [`Value`]: everything JSON cannot say, and its bridge to serde |
+//! | [`verdict`] | [`Verdict`]: what the gates in front of a connection decide |
 //! | [`target`] | [`Target`], [`Object`], [`Outcome`], [`Source`]: what calls land on |
 //! | [`stub`] | [`Stub`], [`Reader`], [`Writer`], [`Promise`]: what a client lends to the server |
 //! | [`error`] | [`CallError`]: one error, spelled by each dialect in its own way |
+//! | [`event`] | the `event` dialect: `{event, data, id}`, authentication and rooms |
 //! | [`text`] | the `text` dialect: the message *is* the payload |
 //! | [`transcript`] | test support: a session played against a recorded dialogue |
 //!
@@ -63,6 +65,8 @@
 pub mod ask;
 pub mod effect;
 pub mod error;
+pub mod event;
+mod json;
 pub mod open;
 pub mod payload;
 pub mod publication;
@@ -73,6 +77,7 @@ pub mod target;
 pub mod text;
 pub mod transcript;
 pub mod value;
+pub mod verdict;
 
 pub use ask::{Ask, Link, Outbox, Want};
 pub use effect::{
@@ -80,10 +85,11 @@ pub use effect::{
 };
 pub use error::CallError;
 pub use open::{Identity, OpenRequest, uuid_text};
-pub use payload::{Args, Form, Payload};
+pub use payload::{Args, EventArgs, Form, Payload};
 pub use publication::{Encoded, Gap, Publication, Said};
 pub use reply::Reply;
-pub use session::{Dialect, Host, Session};
+pub use session::{Description, Dialect, Host, Sent, Session};
 pub use stub::{Promise, Reader, Settler, Stub, Writer};
 pub use target::{Call, Cancelled, Object, Outcome, Place, Placement, Source, Target};
 pub use value::{BigInt, Bytes, Date, Value};
+pub use verdict::{Handshake, Verdict};

@@ -1,7 +1,7 @@
 //! What is known when a connection opens.
 use std::{borrow::Cow, fmt, net::SocketAddr};
 
-use crate::{Link, Object};
+use crate::{CallError, Link, Object};
 
 /// Who a connection acts for. One type for all dialects and authenticators.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +12,30 @@ pub struct Identity {
     pub claims: Box<str>,
     /// Milliseconds since 1970; `None` for never.
     pub expires: Option<u64>,
+}
+
+impl Identity {
+    /// A user by this name, without claims, for ever.
+    pub fn user(name: impl Into<Box<str>>) -> Self {
+        Self { user: Some(name.into()), ..Self::default() }
+    }
+
+    /// The same with what else is known: something that serialises to a JSON object.
+    ///
+    /// # Errors
+    /// If its `Serialize` fails.
+    pub fn with_claims(mut self, claims: &impl serde::Serialize) -> Result<Self, CallError> {
+        self.claims = sonic_rs::to_string(claims)?.into();
+        Ok(self)
+    }
+
+    /// The same until then, in milliseconds since 1970: its connection is closed unless the client
+    /// has proved itself again by then.
+    #[must_use]
+    pub fn until(mut self, expires: u64) -> Self {
+        self.expires = Some(expires);
+        self
+    }
 }
 
 /// The request that opened a connection. Borrowed: a session copies what it needs.

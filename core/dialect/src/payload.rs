@@ -169,6 +169,20 @@ pub enum Args<'a> {
     One(Payload<'a>),
     /// alien-rpc, Cap'n Web: a JSON array or `Value::Array`.
     List(Payload<'a>),
+    /// An event with its name and the client's own id for it: one argument, the data, to whoever
+    /// asks for no more.
+    Event(EventArgs<'a>),
+}
+
+/// An event as its client sent it.
+#[derive(Clone, Debug)]
+pub struct EventArgs<'a> {
+    /// Its name.
+    pub name: Cow<'a, str>,
+    /// What was sent with it; [`Payload::Undefined`] for nothing.
+    pub data: Payload<'a>,
+    /// The client's own id for it, as JSON.
+    pub id: Option<Cow<'a, str>>,
 }
 
 impl Args<'_> {
@@ -184,6 +198,11 @@ impl Args<'_> {
         match self {
             Args::One(payload) => Args::One(payload.into_owned()),
             Args::List(payload) => Args::List(payload.into_owned()),
+            Args::Event(event) => Args::Event(EventArgs {
+                name: event.name.into_owned().into(),
+                data: event.data.into_owned(),
+                id: event.id.map(|id| id.into_owned().into()),
+            }),
         }
     }
 
@@ -195,7 +214,9 @@ impl Args<'_> {
     pub fn decode_list<T: DeserializeOwned>(self) -> Result<T, CallError> {
         match self {
             Args::List(list) => list.decode(),
-            Args::One(one) => value::from_value(Value::Array(vec![one.into_value()?])),
+            Args::One(one) | Args::Event(EventArgs { data: one, .. }) => {
+                value::from_value(Value::Array(vec![one.into_value()?]))
+            }
         }
     }
 
@@ -206,7 +227,7 @@ impl Args<'_> {
     /// Code 400 if there is not exactly one, or it does not fit.
     pub fn decode_one<T: DeserializeOwned>(self) -> Result<T, CallError> {
         match self {
-            Args::One(one) => one.decode(),
+            Args::One(one) | Args::Event(EventArgs { data: one, .. }) => one.decode(),
             Args::List(list) => list.decode::<(T,)>().map(|(one,)| one),
         }
     }
@@ -218,7 +239,9 @@ impl Args<'_> {
     /// Code 400 if they are not a list.
     pub fn into_values(self) -> Result<Vec<Value>, CallError> {
         match self {
-            Args::One(one) => Ok(vec![one.into_value()?]),
+            Args::One(one) | Args::Event(EventArgs { data: one, .. }) => {
+                Ok(vec![one.into_value()?])
+            }
             Args::List(list) => match list.into_value()? {
                 Value::Array(values) => Ok(values),
                 _ => Err(CallError::bad_arguments("arguments are not a list")),

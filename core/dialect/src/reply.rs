@@ -1,5 +1,5 @@
 //! What became of a call.
-use crate::{CallError, Identity, Payload};
+use crate::{CallError, Payload, Verdict};
 
 /// One report about an [`crate::Effect::Call`]. All but [`Item`](Self::Item) and
 /// [`Room`](Self::Room) end it.
@@ -14,8 +14,8 @@ pub enum Reply<'a> {
     /// The answer is a room: the session joins it in its own way. The call stays open as the
     /// membership.
     Room(&'a str),
-    /// Accepted by [`crate::Gate::Authenticate`].
-    Identity(&'a Identity),
+    /// What a gate decided.
+    Verdict(&'a Verdict),
     /// It failed.
     Error(&'a CallError),
     /// There is no such route, member or gate.

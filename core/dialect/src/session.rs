@@ -35,6 +35,24 @@ pub trait Dialect: fmt::Debug + Send + Sync + 'static {
         false
     }
 
+    /// Whether its connections are found by their ids: sent to, asked about, left out. Default: no,
+    /// which costs less.
+    fn is_addressable(&self) -> bool {
+        false
+    }
+
+    /// Its own close code and words for a reason of the server's, by the reason's static code
+    /// (`stopping`, `message_too_big`). Default: none.
+    fn close_words(&self, _reason: &str) -> Option<(u16, &'static str)> {
+        None
+    }
+
+    /// The static code of the server's reason for which a session of its closes with `code`, for
+    /// the counters. Default: none, it is counted as closed by the server.
+    fn close_reason(&self, _code: u16) -> Option<&'static str> {
+        None
+    }
+
     /// The session of one new connection. What it wants to say at once belongs in
     /// [`Session::on_open`].
     fn open(&self, request: &OpenRequest<'_>) -> Box<dyn Session>;
@@ -82,10 +100,56 @@ pub trait Session: Send {
     /// Once, at the end. With `by_us`, what is sent here still goes out before the close frame.
     fn on_close(&mut self, _by_us: bool, _host: &mut dyn Host) {}
 
+    /// Adds what it knows of its client to what is told about a connection.
+    fn describe(&self, _description: &mut Description) {}
+
     /// Head and tail around a body of `body_len` bytes, for memberships joined as
     /// [`crate::Delivery::Enveloped`]; `around` comes empty. A pure function of the tag and the
     /// length: it may be asked for messages that are dropped afterwards.
     fn envelope(&self, _tag: Tag, _body_len: usize, _around: &mut Envelope) {}
+}
+
+/// What a session knows of its client.
+#[derive(Clone, Debug, Default)]
+pub struct Description {
+    /// Where the protocol's state machine stands, in the protocol's words.
+    pub state: &'static str,
+    /// The user it acts for.
+    pub user: Option<Box<str>>,
+    /// JSON object; empty for none.
+    pub claims: Box<str>,
+    /// The rooms it is in, in the order in which it joined them, as its protocol counts them.
+    pub rooms: Vec<Arc<str>>,
+    /// Whether what it is sent is encrypted.
+    pub is_encrypted: bool,
+    /// What it was told of our key, if it is.
+    pub public_key: Option<Box<str>>,
+    /// What both derived the key with.
+    pub salt: Option<Box<str>>,
+}
+
+/// What became of a message to one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sent {
+    /// It leaves with the next flush: nothing waits before it.
+    Sent,
+    /// It waits behind others, because the client does not read as fast as it is sent to.
+    Queued,
+    /// The client's backlog is full, or it is gone.
+    Dropped,
+}
+
+impl Sent {
+    /// `sent`, `queued`, `dropped`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Queued => "queued",
+            Self::Dropped => "dropped",
+        }
+    }
 }
 
 impl fmt::Debug for dyn Session + '_ {
@@ -106,6 +170,11 @@ pub trait Host {
         name.into()
     }
 
+    /// What became of the last [`Effect::Send`].
+    fn last_sent(&self) -> Sent {
+        Sent::Sent
+    }
+
     /// Wall clock of this turn, in milliseconds since 1970.
     fn now(&self) -> u64;
 
@@ -124,6 +193,14 @@ impl dyn Host + '_ {
         self.effect(Effect::Settle { settler, result });
     }
 
+    /// Settles a receipt, if there is one, with what became of the last message.
+    pub fn acknowledge(&mut self, receipt: Option<Settler>) {
+        if let Some(settler) = receipt {
+            let sent = Value::from(self.last_sent().name());
+            self.settle(settler, Ok(sent));
+        }
+    }
+
     /// Settles with code 501: this dialect has no words for what was asked.
     pub fn unsupported(&mut self, settler: Settler, what: &'static str) {
         self.settle(settler, Err(CallError::with_code(501, Cow::Borrowed(what))));
@@ -136,9 +213,10 @@ impl dyn Host + '_ {
             Ask::Call { settler, .. }
             | Ask::Local { settler, .. }
             | Ask::Read { settler, .. }
-            | Ask::Join { settler, .. } => self.unsupported(settler, what),
+            | Ask::Join { settler, .. }
+            | Ask::Send { receipt: Some(settler), .. } => self.unsupported(settler, what),
             Ask::Close { code, reason } => self.effect(Effect::Close { code, reason: &reason }),
-            Ask::Release { .. } | Ask::Leave { .. } | Ask::Send { .. } => {}
+            Ask::Release { .. } | Ask::Leave { .. } | Ask::Send { receipt: None, .. } => {}
         }
     }
 }

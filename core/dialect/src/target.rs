@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use crate::{Args, CallError, Form, Link, Order, Payload};
+use crate::{Args, CallError, Form, Link, Order, Payload, Verdict};
 
 /// Something that can be called. A plain function answers the empty member name, an object answers
 /// its methods, an endpoint its routes. Dropping the last handle disposes it.
@@ -104,6 +104,8 @@ pub enum Outcome {
     Stream(Box<dyn Source>),
     /// The answer is a room.
     Room(Box<str>),
+    /// The answer to a gate's question about the client.
+    Verdict(Verdict),
     /// There is no such member.
     Missing,
 }
@@ -115,6 +117,7 @@ impl fmt::Debug for Outcome {
             Self::Later(_) => f.write_str("Later"),
             Self::Stream(_) => f.write_str("Stream"),
             Self::Room(room) => write!(f, "Room({room})"),
+            Self::Verdict(verdict) => write!(f, "Verdict({verdict:?})"),
             Self::Missing => f.write_str("Missing"),
         }
     }

@@ -4,16 +4,19 @@
 //!
 //! | line | meaning |
 //! |---|---|
+//! | `@ as ada 5 {"a":1}` | whom the guard knows: user, expiry, claims; `-` for none of them |
 //! | `@ open /path?query name=value` | a connection opens, with path parameters |
 //! | `> text`, `>x 00ff` | the client sends a text or binary message |
 //! | `@ reply 1 value text hello` | what became of call 1 (every kind of [`Reply`]) |
+//! | `@ reply 1 identity ada`, `refused`, `agreed KEY SALT` | a gate's verdict; `identity` as `@ as` |
 //! | `@ ask join lobby` | what the server wants: `join`, `leave`, `send`, `call`, `close` |
 //! | `@ deadline`, `@ delivered 0 3`, `@ close us` (or `client`) | a session's other calls |
+//! | `@ describe` | answered with `! is state user [rooms]`, then claims, keys if encrypted |
 //! | `< text`, `<x 00ff` | the session sends, never dropped |
 //! | `<? text`, `<?x 00ff` | the session sends, the backpressure policy applies |
 //! | `! effect ...` | any other effect |
 //!
-//! Payloads are `undefined`, `text ...`, `json ...`, `binary 00ff`; effects show rich values as
+//! Payloads are `undefined`, `text ...`, `json ...`, `binary 00ff`, `object`; effects show rich values as
 //! `rich` and their JSON. After each line from outside, the session's own must follow, all and in
 //! order.
 use std::{
@@ -22,9 +25,9 @@ use std::{
 };
 
 use crate::{
-    Args, Ask, Call, CallError, CallId, Delivery, Dialect, Effect, Host, Identity, Kind, Link,
-    Message, Object, On, OpenRequest, Order, Outbox, Outcome, Part, Payload, Promise, Reply,
-    Session, Settler, Tag, Target, Value, Want,
+    Args, Ask, Call, CallError, CallId, Delivery, Description, Dialect, Effect, Handshake, Host,
+    Identity, Kind, Link, Message, Object, On, OpenRequest, Order, Outbox, Outcome, Part, Payload,
+    Promise, Reply, Seal, Session, Settler, Tag, Target, Value, Verdict, Want,
 };
 
 /// Plays a whole script against a new session.
@@ -67,6 +70,7 @@ pub struct Transcript<'a> {
     dialect: &'a dyn Dialect,
     session: Option<Box<dyn Session>>,
     host: Lines,
+    identity: Option<Identity>,
     /// Kept, so that sessions settle them and do not see them closed.
     promises: Vec<Promise<Value>>,
 }
@@ -75,7 +79,13 @@ impl<'a> Transcript<'a> {
     /// Nothing is open yet.
     #[must_use]
     pub fn new(dialect: &'a dyn Dialect) -> Self {
-        Self { dialect, session: None, host: Lines::default(), promises: Vec::new() }
+        Self {
+            dialect,
+            session: None,
+            host: Lines::default(),
+            identity: None,
+            promises: Vec::new(),
+        }
     }
 
     /// Feeds one line from outside (`@` or `>`).
@@ -87,6 +97,10 @@ impl<'a> Transcript<'a> {
         if let Some(rest) = line.strip_prefix("@ open ") {
             return self.open(rest);
         }
+        if let Some(rest) = line.strip_prefix("@ as ") {
+            self.identity = Some(identity(rest)?);
+            return Ok(());
+        }
         let session = self.session.as_mut().ok_or("nothing is open")?;
         let host = &mut self.host;
         if let Some(digits) = line.strip_prefix(">x") {
@@ -96,6 +110,10 @@ impl<'a> Transcript<'a> {
             session.on_message(Message::Text(text), host);
         } else if line == "@ deadline" {
             session.on_deadline(host);
+        } else if line == "@ describe" {
+            let mut description = Description::default();
+            session.describe(&mut description);
+            host.lines.push(described(&description));
         } else if line == "@ close us" || line == "@ close client" {
             session.on_close(line.ends_with("us"), host);
         } else if let Some(rest) = line.strip_prefix("@ delivered ") {
@@ -132,7 +150,7 @@ impl<'a> Transcript<'a> {
             subprotocol: None,
             peer: ([127, 0, 0, 1], 1).into(),
             id: 1,
-            identity: None,
+            identity: self.identity.as_ref(),
             link: &link,
             main: &Object::new(Nothing),
         });
@@ -160,7 +178,9 @@ impl Host for Lines {
                     On::Gate(gate) => &format!("{} ", gate.name()),
                 };
                 let order = ordered(order);
-                format!("! call {}{read} {order} {on}{member} {}", call.0, arguments(&args))
+                let space = if member.is_empty() { "" } else { " " };
+                let args = arguments(&args);
+                format!("! call {}{read} {order} {on}{member}{space}{args}", call.0)
             }
             Effect::Cancel { call } => format!("! cancel {}", call.0),
             Effect::Flow { call, open } => {
@@ -168,7 +188,8 @@ impl Host for Lines {
             }
             Effect::Settle { settler, result } => settled(settler, result),
             Effect::Identify { identity } => {
-                format!("! identify {}", identity.user.as_deref().unwrap_or("-"))
+                let until = identity.expires.map(|at| format!(" until {at}")).unwrap_or_default();
+                format!("! identify {}{until}", identity.user.as_deref().unwrap_or("-"))
             }
             Effect::Join { room, tag, delivery } => {
                 format!("! join {room} {} {}", tag.0, delivered(delivery))
@@ -235,6 +256,10 @@ fn arguments(args: &Args<'_>) -> String {
     match args {
         Args::One(payload) => format!("one {}", shown(payload)),
         Args::List(payload) => format!("list {}", shown(payload)),
+        Args::Event(event) => {
+            let id = event.id.as_deref().unwrap_or("-");
+            format!("event {} {id} {}", event.name, shown(&event.data))
+        }
     }
 }
 
@@ -252,6 +277,7 @@ fn payload(text: &str) -> Result<Payload<'static>, String> {
     let (kind, rest) = word(text);
     Ok(match kind {
         "undefined" => Payload::Undefined,
+        "object" => Payload::Rich(Value::Object(Object::new(Nothing))),
         "text" => Payload::Text(rest.to_owned().into()),
         "json" => Payload::Json(rest.to_owned().into()),
         "binary" => Payload::Binary(from_hex(rest)?.into()),
@@ -274,12 +300,46 @@ fn reply(session: &mut dyn Session, host: &mut dyn Host, text: &str) -> Result<(
             session.on_reply(call, Reply::Error(&error), host);
         }
         "identity" => {
-            let identity = Identity { user: Some(rest.into()), ..Identity::default() };
-            session.on_reply(call, Reply::Identity(&identity), host);
+            let verdict = Verdict::Accepted(identity(rest)?);
+            session.on_reply(call, Reply::Verdict(&verdict), host);
         }
+        "agreed" => {
+            let (public_key, salt) = word(rest);
+            let (public_key, salt) = (public_key.into(), salt.into());
+            let handshake = Handshake { public_key, salt, seal: Arc::new(Unsealed) };
+            session.on_reply(call, Reply::Verdict(&Verdict::Agreed(handshake)), host);
+        }
+        "refused" => session.on_reply(call, Reply::Verdict(&Verdict::Refused), host),
         _ => return Err(format!("unknown reply `{kind}`")),
     }
     Ok(())
+}
+
+/// User, expiry and claims; each may be `-` or left away.
+fn identity(text: &str) -> Result<Identity, String> {
+    let (user, rest) = word(text);
+    let (expires, claims) = word(rest);
+    let is_there = |text: &&str| !matches!(*text, "" | "-");
+    Ok(Identity {
+        user: Some(user).filter(is_there).map(Into::into),
+        expires: Some(expires).filter(is_there).map(parse).transpose()?,
+        claims: Some(claims).filter(is_there).unwrap_or_default().into(),
+    })
+}
+
+fn described(description: &Description) -> String {
+    let user = description.user.as_deref().unwrap_or("-");
+    let mut line = format!("! is {} {user} [{}]", description.state, description.rooms.join(" "));
+    if !description.claims.is_empty() {
+        line = line + " " + &description.claims;
+    }
+    if description.is_encrypted {
+        line += " encrypted";
+    }
+    for part in [&description.public_key, &description.salt].into_iter().flatten() {
+        line = line + " " + part;
+    }
+    line
 }
 
 fn ask(text: &str) -> Result<(Ask, Promise<Value>), String> {
@@ -289,7 +349,10 @@ fn ask(text: &str) -> Result<(Ask, Promise<Value>), String> {
     let ask = match kind {
         "join" => Ask::Join { room: rest.into(), import: None, settler },
         "leave" => Ask::Leave { room: rest.into() },
-        "send" => Ask::Send { event: first.into(), payload: payload(behind)? },
+        "send" => Ask::Send { event: first.into(), payload: payload(behind)?, receipt: None },
+        "send-with-receipt" => {
+            Ask::Send { event: first.into(), payload: payload(behind)?, receipt: Some(settler) }
+        }
         "close" => Ask::Close { code: parse(first)?, reason: behind.into() },
         "call" => Ask::Call {
             import: parse(first)?,
@@ -328,6 +391,15 @@ fn from_hex(digits: &str) -> Result<Vec<u8>, String> {
         })
         .collect::<Option<_>>()
         .ok_or_else(|| format!("`{digits}` is not hexadecimal"))
+}
+
+#[derive(Debug)]
+struct Unsealed;
+
+impl Seal for Unsealed {
+    fn seal(&self, _: &[u8], _: &mut dyn FnMut(&mut [u8]), _: &mut Vec<u8>) -> bool {
+        false
+    }
 }
 
 struct Nowhere;

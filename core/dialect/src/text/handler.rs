@@ -44,7 +44,7 @@ impl Session for HandlerSession {
             Reply::Value(payload) | Reply::Item(payload) => say(&payload, Kind::Reply, host),
             Reply::Room(room) => host.effect(join(room)),
             // There are no words for failure: the host logs and counts it.
-            Reply::Error(_) | Reply::Missing | Reply::End | Reply::Identity(_) => {}
+            Reply::Error(_) | Reply::Missing | Reply::End | Reply::Verdict(_) => {}
         }
     }
 

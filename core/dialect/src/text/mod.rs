@@ -98,7 +98,10 @@ fn obey(ask: Ask, host: &mut dyn Host) {
             host.settle(settler, Ok(().into()));
         }
         Ask::Leave { room } => host.effect(Effect::Leave { room: &room, tag: handler::TAG }),
-        Ask::Send { payload, .. } => say(&payload, Kind::Data, host),
+        Ask::Send { payload, receipt, .. } => {
+            say(&payload, Kind::Data, host);
+            host.acknowledge(receipt);
+        }
         Ask::Close { code, reason } => host.effect(Effect::Close { code, reason: &reason }),
         other => host.refuse(other, "A text connection has nothing that could be called."),
     }

@@ -2,7 +2,8 @@
 use std::sync::Arc;
 
 use super::{RoomTemplate, handler, obey};
-use crate::{Ask, CallId, Effect, Host, Message, OpenRequest, Payload, Reply, Session};
+use crate::event::{RoomFilter, names};
+use crate::{Ask, CallId, Effect, Host, Identity, Message, OpenRequest, Payload, Reply, Session};
 
 /// What connections of a room endpoint do.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +14,9 @@ pub struct RoomOptions {
     pub role: Role,
     /// Whether a publisher that is a member too hears itself. Default: no.
     pub echo_to_self: bool,
+    /// Which rooms may be entered by whom. Default: all by everybody, but for those whose names
+    /// begin with `ws:`, which are the server's own.
+    pub allow: Option<Arc<dyn RoomFilter>>,
 }
 
 /// What a connection may do in its room.
@@ -46,6 +50,8 @@ const _: () = assert!(size_of::<RoomSession>() <= 24);
 enum Refusal {
     Empty,
     Long,
+    Reserved,
+    Forbidden,
 }
 
 impl RoomSession {
@@ -54,10 +60,18 @@ impl RoomSession {
             None => Err(Refusal::Empty),
             Some(name) if name.is_empty() => Err(Refusal::Empty),
             Some(name) if name.len() > ROOM_BYTES_MAX => Err(Refusal::Long),
+            Some(name) if name.starts_with(names::RESERVED) => Err(Refusal::Reserved),
+            Some(name) if !is_allowed(options, &name, request) => Err(Refusal::Forbidden),
             Some(name) => Ok(name.into()),
         };
         Self { room, role: options.role, echo_to_self: options.echo_to_self }
     }
+}
+
+fn is_allowed(options: &RoomOptions, room: &str, request: &OpenRequest<'_>) -> bool {
+    let nobody = Identity::default();
+    let identity = request.identity.unwrap_or(&nobody);
+    options.allow.as_ref().is_none_or(|filter| filter.allows(room, identity))
 }
 
 impl Session for RoomSession {
@@ -73,6 +87,8 @@ impl Session for RoomSession {
             }
             Err(Refusal::Empty) => "the request names no room",
             Err(Refusal::Long) => "the name of the room is longer than 256 bytes",
+            Err(Refusal::Reserved) => "names of rooms that begin with ws: are the server's own",
+            Err(Refusal::Forbidden) => "this room may not be entered",
         };
         host.effect(Effect::Close { code: POLICY, reason });
     }

@@ -1,10 +1,11 @@
 //! The text dialect's own promises; its dialogues are in `tests/text`.
 use super::*;
-use crate::Publication;
+use crate::event::RoomFilter;
+use crate::{Identity, Publication};
 use crate::{Value, transcript::play};
 
 fn room(template: &str, role: Role, echo_to_self: bool) -> Text {
-    Text::room(RoomOptions { room: template.parse().unwrap(), role, echo_to_self })
+    Text::room(RoomOptions { room: template.parse().unwrap(), role, echo_to_self, allow: None })
 }
 
 #[test]
@@ -46,6 +47,25 @@ fn a_request_without_a_usable_room_is_refused_and_not_heard() {
     play(&Text::room(RoomOptions::default()), &script).unwrap();
     let script = format!("@ open /?room={0}\n! join {0} 0 shared\n", "x".repeat(256));
     play(&Text::room(RoomOptions::default()), &script).unwrap();
+}
+
+#[test]
+fn rooms_of_the_server_and_those_that_are_not_allowed_cannot_be_entered() {
+    #[derive(Debug)]
+    struct OnlyLobby;
+    impl RoomFilter for OnlyLobby {
+        fn allows(&self, room: &str, identity: &Identity) -> bool {
+            room == "lobby" && identity.user.is_none()
+        }
+    }
+    let reserved = "! close 1008 names of rooms that begin with ws: are the server's own\n";
+    let script = format!("@ open /?room=ws:user:ada\n{reserved}");
+    play(&Text::room(RoomOptions::default()), &script).unwrap();
+    let options = RoomOptions { allow: Some(Arc::new(OnlyLobby)), ..RoomOptions::default() };
+    let text = Text::room(options);
+    play(&text, "@ open /?room=lobby\n! join lobby 0 shared\n").unwrap();
+    let script = "@ open /?room=attic\n! close 1008 this room may not be entered\n> x\n";
+    play(&text, script).unwrap();
 }
 
 #[test]
