@@ -194,6 +194,12 @@ pub(crate) struct ChurnArgs {
     /// End connections without a close frame.
     #[arg(long)]
     pub(crate) abrupt: bool,
+    /// Say this once open and leave it to the server to close: a login that is refused, say.
+    #[arg(long, value_name = "TEXT", conflicts_with = "abrupt")]
+    pub(crate) say: Option<String>,
+    /// Connections to open a second, evenly; as fast as the server takes them without.
+    #[arg(short = 'q', long, value_parser = parse_rate)]
+    pub(crate) rate: Option<f64>,
     #[command(flatten)]
     pub(crate) common: Common,
 }

@@ -173,6 +173,12 @@ impl Fleet {
         self.set_closing(slot);
     }
 
+    /// Says something that the server closes the connection for; that is waited for.
+    pub(crate) fn say_last(&mut self, slot: u32, text: &str) {
+        self.say(slot, Opcode::Text, text.as_bytes());
+        self.set_closing(slot);
+    }
+
     /// Ends a connection at once.
     pub(crate) fn close(&mut self, slot: u32) {
         if let Some(socket) = self.set_closing(slot) {

@@ -11,7 +11,7 @@ mod part;
 
 use std::process::ExitCode;
 
-use part::server::{awake, mailbox, output, stats, worker};
+use part::server::{awake, hub, mailbox, output, stats, worker};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

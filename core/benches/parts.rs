@@ -4,7 +4,7 @@
 mod part;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use part::server::{awake, mailbox, output, stats, worker};
+use part::server::{awake, hub, mailbox, output, stats, worker};
 
 fn shard(criterion: &mut Criterion) {
     for part in part::SHARD {

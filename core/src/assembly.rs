@@ -6,7 +6,9 @@ use fulmar_dialect::Dialect;
 use fulmar_proto::ws::MessageLimits;
 use fulmar_proto::ws::deflate::DeflateOptions;
 
+use crate::cluster::Cluster;
 use crate::config::{Backpressure, Config, SlowPolicy};
+use crate::directory::Directory;
 use crate::encoding::DialectEncoding;
 use crate::endpoint::Bound;
 use crate::entropy::Entropy;
@@ -59,6 +61,8 @@ pub(crate) fn assemble(
         home_seed: u64::from_le_bytes(seed),
         epoch: 0,
         admission: Admission::default(),
+        directory: Directory::default(),
+        cluster: Cluster::new(fulmar_dialect::uuid_text(entropy().uuid())),
         entropy: Box::new(entropy),
         config,
     });

@@ -25,6 +25,13 @@ impl Time {
 }
 
 impl Tick {
+    /// Milliseconds from an earlier tick to this one.
+    #[must_use]
+    pub fn milliseconds_since(self, earlier: Self) -> u64 {
+        let ticks = self.0.saturating_sub(earlier.0);
+        ticks.saturating_mul(u64::try_from(TICK.as_millis()).unwrap_or(u64::MAX))
+    }
+
     /// The first tick that lies wholly after `delay` from now on, so that nothing fires early.
     #[must_use]
     pub fn after(self, delay: Duration) -> Self {

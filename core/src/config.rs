@@ -85,6 +85,9 @@ pub struct Limits {
     /// Calls of one connection that wait; then receiving stops, or they are refused where the
     /// protocol has words for it. Default 128.
     pub calls_queued_max: usize,
+    /// Messages that are encrypted (or rewritten by a transformer) at a time, on workers; further
+    /// ones wait in their connections' order. Default 10.
+    pub sealing_max: usize,
     /// Letters in a shard's mailbox beyond which deliveries and publications are refused and
     /// publishers are not read. Default 65,536.
     pub mailbox_max: usize,
@@ -107,6 +110,7 @@ impl Default for Limits {
             rooms_per_connection_max: 1024,
             calls_in_flight_max: 32,
             calls_queued_max: 128,
+            sealing_max: 10,
             mailbox_max: 65_536,
             room_retain_bytes_max: 4 << 20,
         }

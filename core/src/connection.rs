@@ -5,16 +5,17 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
 };
 
 use fulmar_dialect::{
-    Ask, CallError, Form, Identity, Link, Payload, Promise,
+    Ask, CallError, Form, Identity, Link, Payload, Promise, Sent,
     open::{query_parameter, uuid_text},
 };
 use serde::Serialize;
 
+use crate::hub::Hub;
 use crate::room::{Room, Rooms};
 
 /// One connection, live or ended. Cheap to clone, usable from any thread; it does not keep the
@@ -27,6 +28,8 @@ pub struct Connection(Arc<Inner>);
 pub struct ConnectionDetails {
     /// UUID, as bits.
     pub id: u128,
+    /// When it opened, in milliseconds since 1970.
+    pub opened_at: u64,
     /// The other end of the socket.
     pub peer: SocketAddr,
     /// As it was asked for, percent-encoded.
@@ -45,11 +48,15 @@ pub struct ConnectionDetails {
     pub form: Form,
     /// The node.
     pub rooms: Arc<dyn Rooms>,
+    /// The node, where there is a whole one.
+    pub hub: Option<Hub>,
 }
 
 struct Inner {
     details: ConnectionDetails,
     identity: Mutex<Option<Identity>>,
+    /// A [`Form`] that is known once the dialect is.
+    form: AtomicU8,
     /// Few, so a list. `None` once the connection has ended: nothing is made for it any more.
     local: Mutex<Option<Vec<(TypeId, Shared)>>>,
     closed: AtomicBool,
@@ -64,7 +71,20 @@ impl Connection {
     pub fn new(mut details: ConnectionDetails) -> Self {
         let identity = Mutex::new(details.identity.take());
         let local = Mutex::new(Some(Vec::new()));
-        Self(Arc::new(Inner { details, identity, local, closed: AtomicBool::new(false) }))
+        let form = AtomicU8::new(details.form as u8);
+        Self(Arc::new(Inner { details, identity, form, local, closed: AtomicBool::new(false) }))
+    }
+
+    /// Records the form in which its dialect wants what is said.
+    #[doc(hidden)]
+    pub fn set_form(&self, form: Form) {
+        self.0.form.store(form as u8, Ordering::Release);
+    }
+
+    fn form(&self) -> Form {
+        let form = self.0.form.load(Ordering::Acquire);
+        let known = [Form::Json, Form::Rich, Form::Raw];
+        known.into_iter().find(|known| *known as u8 == form).unwrap_or(Form::Json)
     }
 
     /// As calls carry it.
@@ -119,6 +139,12 @@ impl Connection {
     #[must_use]
     pub fn ip(&self) -> IpAddr {
         self.0.details.peer.ip()
+    }
+
+    /// When it opened, in milliseconds since 1970.
+    #[must_use]
+    pub fn opened_at(&self) -> u64 {
+        self.0.details.opened_at
     }
 
     /// The path as it was asked for, still percent-encoded, without the query.
@@ -213,21 +239,39 @@ impl Connection {
         event: &str,
         payload: &(impl Serialize + ?Sized),
     ) -> Result<(), CallError> {
-        let payload = Payload::from(payload, self.0.details.form)?;
-        self.link().post(Ask::Send { event: event.into(), payload });
+        let payload = Payload::from(payload, self.form())?;
+        self.link().post(Ask::Send { event: event.into(), payload, receipt: None });
         Ok(())
+    }
+
+    /// [`send_event`](Self::send_event) with a receipt: what became of the message when its session
+    /// had it. A message that is dropped later, because the connection ends, is not told of.
+    ///
+    /// # Errors
+    ///
+    /// If the payload's `Serialize` fails.
+    pub fn send_with_receipt(
+        &self,
+        event: &str,
+        payload: &(impl Serialize + ?Sized),
+    ) -> Result<Promise<Sent>, CallError> {
+        let payload = Payload::from(payload, self.form())?;
+        let (settler, promise) = Promise::pair();
+        let receipt = Some(settler);
+        self.link().post(Ask::Send { event: event.into(), payload, receipt });
+        Ok(promise)
     }
 
     /// Says a text that is ready: a text message on a text connection.
     pub fn send_text(&self, text: impl Into<String>) {
         let payload = Payload::Text(text.into().into());
-        self.link().post(Ask::Send { event: "".into(), payload });
+        self.link().post(Ask::Send { event: "".into(), payload, receipt: None });
     }
 
     /// Says bytes that are ready: a binary message on a text connection.
     pub fn send_binary(&self, bytes: impl Into<Vec<u8>>) {
         let payload = Payload::Binary(bytes.into().into());
-        self.link().post(Ask::Send { event: "".into(), payload });
+        self.link().post(Ask::Send { event: "".into(), payload, receipt: None });
     }
 
     /// Closes it, after everything it was asked before. `code` as in RFC 6455, 7.4: 1000, or 3000
@@ -240,6 +284,11 @@ impl Connection {
     #[must_use]
     pub fn room(&self, name: &str) -> Room {
         Room::new(name, self.0.details.rooms.clone()).via(self.link().connection())
+    }
+
+    /// The way to everybody else.
+    pub(crate) fn hub(&self) -> Option<&Hub> {
+        self.0.details.hub.as_ref()
     }
 
     /// The way to its session, for stubs.

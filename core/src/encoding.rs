@@ -70,7 +70,8 @@ impl Encode for DialectEncoding {
     }
 }
 
-fn lent(payload: &PayloadBytes) -> Payload<'_> {
+/// As dialects see it.
+pub(crate) fn lent(payload: &PayloadBytes) -> Payload<'_> {
     match payload {
         PayloadBytes::Undefined => Payload::Undefined,
         PayloadBytes::Text(text) => Payload::Text((&**text).into()),

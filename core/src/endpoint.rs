@@ -45,7 +45,8 @@ pub struct EndpointOptions {
     /// Origins that browsers may come from (RFC 6454), such as `https://example.org`; empty: any.
     pub origins: Vec<Box<str>>,
     /// Subprotocols that are agreed to although no protocol of the endpoint names them (RFC 6455,
-    /// 1.9); the client's first wish among them is granted, and the first protocol is spoken.
+    /// 1.9); the client's first wish among them is granted, and the first protocol is spoken. `*`
+    /// grants the client's first wish whatever it is.
     pub subprotocols: Vec<Box<str>>,
     /// Turns permessage-deflate off here, if the server has it.
     pub no_deflate: bool,
@@ -94,6 +95,35 @@ impl<S: Send + Sync + 'static> Endpoint<S> {
     #[must_use]
     pub fn on_message<M>(self, handler: impl Placed<M, S>) -> Self {
         self.route("message", handler)
+    }
+
+    /// Answers for every request before it becomes a connection, whatever the protocol: may it, and
+    /// whose is it? `Some(Identity)` lets it in, `None` answers 401, an error 401, 403 or, with any
+    /// other code, 503. It may take as long as a request may (`timeouts.handshake`).
+    #[must_use]
+    pub fn guard<M>(self, handler: impl Handler<M, S>) -> Self {
+        self.hook(Gate::Upgrade, ordered(handler))
+    }
+
+    /// Answers events that have no route of their own; take it as [`Event`](crate::Event).
+    #[must_use]
+    pub fn on_event<M>(mut self, handler: impl Placed<M, S>) -> Self {
+        self.routes = self.routes.fallback(handler);
+        self.has_routes = true;
+        self
+    }
+
+    /// Runs when a client has been accepted by [`authenticate`](Self::authenticate) and told so.
+    #[must_use]
+    pub fn on_authenticated<M>(self, handler: impl Handler<M, S>) -> Self {
+        self.hook(Gate::Authenticated, ordered(handler))
+    }
+
+    /// Our side of a key exchange, for protocols that encrypt what the server says: takes what the
+    /// client sent to prove itself, answers with a [`Verdict`](crate::dialect::Verdict).
+    #[must_use]
+    pub fn handshake<M>(self, handler: impl Handler<M, S>) -> Self {
+        self.hook(Gate::Handshake, ordered(handler))
     }
 
     /// Runs when a connection opens, before its messages are handled. An error closes it with 1008

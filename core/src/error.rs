@@ -41,6 +41,11 @@ pub enum Error {
         /// What the kernel said.
         error: io::Error,
     },
+    /// The way to other nodes could not be had.
+    Fabric {
+        /// Why.
+        error: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A shard ended although nobody stopped it; a bug.
     ShardLost {
         /// Its number.
@@ -58,6 +63,7 @@ impl fmt::Display for Error {
             Self::Path { path, what } => write!(f, "path '{path}' {what}"),
             Self::Config { key, what } => write!(f, "{key}: {what}"),
             Self::System { what, error } => write!(f, "cannot have {what}: {error}"),
+            Self::Fabric { error } => write!(f, "{error}"),
             Self::ShardLost { shard } => write!(f, "shard {shard} ended by itself"),
         }
     }
@@ -67,6 +73,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Listen { error, .. } | Self::System { error, .. } => Some(error),
+            Self::Fabric { error } => Some(&**error),
             Self::Address { .. }
             | Self::Path { .. }
             | Self::Config { .. }

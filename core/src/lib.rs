@@ -28,6 +28,8 @@
 //! ```
 //!
 //! # Features
+//! - `encryption`: the key exchange of the `event` dialect (ECDH P-256, AES-256-GCM).
+//! - `redis`: several nodes by way of Redis; `redis-tls` for `rediss://`.
 //! - `sim`: parts for tests in virtual time; fixed seeds, turns taken one by one. Adds nothing to a
 //!   server that does not use it.
 #![forbid(unsafe_code)]
@@ -36,14 +38,20 @@ mod affinity;
 mod assembly;
 mod awake;
 pub mod clock;
+mod cluster;
 mod config;
 pub mod connection;
+mod directory;
 mod encoding;
+#[cfg(feature = "encryption")]
+pub mod encryption;
 mod endpoint;
 pub mod entropy;
 mod error;
+pub mod fabric;
 mod flags;
 pub mod handler;
+mod hub;
 mod io;
 mod mailbox;
 mod node;
@@ -69,14 +77,16 @@ pub use connection::Connection;
 pub use endpoint::{Endpoint, EndpointOptions};
 pub use error::Error;
 pub use fulmar_dialect::{
-    BigInt, Bytes, CallError, Date, Dialect, Object, Promise, Session, Stub, Value, text,
+    BigInt, Bytes, CallError, Date, Dialect, Identity, Object, Promise, Sent, Session, Stub, Value,
+    event, text,
 };
 pub use fulmar_driver::listener::ListenOptions;
 pub use fulmar_proto::ws::deflate::DeflateOptions;
 pub use handler::{
-    Arg, Args, Cancelled, Local, Message, Methods, Path, Query, State, Stream, Subscription,
+    Arg, Args, Cancelled, Event, Local, Message, Methods, Path, Query, State, Stream, Subscription,
     concurrent, inline, ordered,
 };
+pub use hub::{Client, Hub};
 pub use io::{ChosenIo, Io};
 pub use page::Page;
 pub use reason::Reason;

@@ -12,6 +12,7 @@ use fulmar_dialect::{Ask, CallId};
 use fulmar_driver::SocketId;
 
 use crate::awake::AwakeFlag;
+use crate::hub::{Client, Of};
 use crate::output::{Publication, RoomMail, Ticket};
 use crate::stats::Stats;
 use crate::worker::OwnedReply;
@@ -34,6 +35,8 @@ pub(crate) enum Mail {
     Answer { socket: SocketId, call: CallId, reply: OwnedReply },
     /// Please send a copy of your counters.
     Stats(Sender<Stats>),
+    /// Please tell of these clients.
+    Describe { of: Of, to: Sender<Vec<Client>> },
     /// Accept nothing more and close every connection.
     Stop { restarting: bool },
     /// Let go of what is left.
@@ -61,6 +64,7 @@ impl fmt::Debug for Mail {
             Self::Sealed { .. } => "Sealed",
             Self::Answer { .. } => "Answer",
             Self::Stats(_) => "Stats",
+            Self::Describe { .. } => "Describe",
             Self::Stop { .. } => "Stop",
             Self::Cut => "Cut",
         })

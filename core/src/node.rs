@@ -14,17 +14,19 @@ use fulmar_dialect::{Ask, Dialect, Gate, Object, Outbox};
 use fulmar_driver::SocketId;
 use fulmar_proto::ws::MessageLimits;
 
+use crate::cluster::Cluster;
 use crate::config::Config;
+use crate::directory::{self, Directory};
 use crate::entropy::Entropy;
 use crate::mailbox::{Mail, Post};
 use crate::output::{
-    ConnectionId, Encoding, Encodings, PayloadBytes, Policy, ProfileId, Publication, RoomMail,
-    home_of,
+    ConnectionId, Encoding, Encodings, Exclude, Excluded, PayloadBytes, Policy, ProfileId,
+    Publication,
 };
 use crate::page::Page;
 use crate::path::PathPattern;
 use crate::reason::Reason;
-use crate::room::{PublishError, Rooms};
+use crate::room::{PublishError, Rooms, Route};
 use crate::worker::Pool;
 
 /// Shards of one node at most: a connection's number has eight bits for its shard.
@@ -45,6 +47,10 @@ pub(crate) struct Node {
     /// Rooms' epochs begin here.
     pub(crate) epoch: u32,
     pub(crate) admission: Admission,
+    /// Clients by id.
+    pub(crate) directory: Directory,
+    /// Other nodes.
+    pub(crate) cluster: Cluster,
     /// Random bytes for workers.
     pub(crate) entropy: Box<dyn Fn() -> Box<dyn Entropy> + Send + Sync>,
 }
@@ -75,6 +81,11 @@ pub(crate) struct Mounted {
 }
 
 impl Mounted {
+    /// Whether connections that speak this dialect of it are found by id.
+    pub(crate) fn is_addressable(&self, dialect: usize) -> bool {
+        self.dialects.get(dialect).is_some_and(|(dialect, _)| dialect.is_addressable())
+    }
+
     pub(crate) fn has_gate(&self, gate: Gate) -> bool {
         self.gates.contains(&gate)
     }
@@ -103,30 +114,45 @@ impl Rooms for Node {
     fn publish(
         &self,
         publication: fulmar_dialect::Publication,
-        via: Option<u64>,
-        except: Option<u64>,
+        route: Route<'_>,
     ) -> Result<(), PublishError> {
-        let publication = publication_of(publication, except.map(connection_id));
-        let (shard, mail) = match via.map(connection_id) {
-            Some(id) => (id.shard, Mail::Publish { publication }),
-            None => {
-                let shards = u32::try_from(self.posts.len()).unwrap_or(1);
-                let home = home_of(&publication.room, shards, self.home_seed);
-                (home, Mail::Room(RoomMail::Publish(publication)))
+        let fulmar_dialect::Publication { room, event, payload } = publication;
+        let payload = payload_of(payload);
+        let exclude = self.exclude(&route);
+        let addressed = directory::parse(&room).and_then(|_| self.directory.find(&room));
+        if addressed.is_some_and(|client| !exclude.connections().contains(&client)) {
+            self.send_to(&room, &event, &payload);
+        }
+        let publication = Publication { room, event, payload, exclude, reach: route.reach };
+        match route.via.map(connection_id) {
+            Some(id) => {
+                let post = self.posts.get(id.shard as usize).ok_or(PublishError::Busy)?;
+                post.post(Mail::Publish { publication }).map_err(|_| PublishError::Busy)
             }
-        };
-        let post = self.posts.get(shard as usize).ok_or(PublishError::Busy)?;
-        post.post(mail).map_err(|_| PublishError::Busy)
+            None => self.publish_at_home(publication).map_err(|_| PublishError::Busy),
+        }
+    }
+}
+
+impl Node {
+    /// Who is left out: connections by their handles, clients by their ids, here and elsewhere.
+    fn exclude(&self, route: &Route<'_>) -> Exclude {
+        match (route.except, route.except_ids) {
+            ([], []) => Exclude::Nobody,
+            ([connection], []) => Exclude::One(connection_id(*connection)),
+            (connections, ids) => {
+                let by_id = ids.iter().filter_map(|id| self.directory.find(id));
+                let connections = connections.iter().map(|number| connection_id(*number));
+                let connections = connections.chain(by_id).collect();
+                Exclude::Several(Arc::new(Excluded { connections, ids: ids.into() }))
+            }
+        }
     }
 }
 
 impl Outbox for Node {
     fn post(&self, connection: u64, ask: Ask) {
-        let id = connection_id(connection);
-        if let Some(post) = self.posts.get(id.shard as usize) {
-            // Asks are never refused; a shard that is gone needs none.
-            let _gone = post.post(Mail::Ask { socket: id.socket, ask });
-        }
+        self.ask(connection_id(connection), ask);
     }
 }
 
@@ -141,15 +167,6 @@ pub(crate) fn connection_id(number: u64) -> ConnectionId {
     let index = u32::from_be_bytes([0, a, b, c]);
     let generation = u32::from_be_bytes([d, e, f, g]);
     ConnectionId { shard: u32::from(shard), socket: SocketId { index, generation } }
-}
-
-/// A dialect's publication as rooms carry it.
-pub(crate) fn publication_of(
-    publication: fulmar_dialect::Publication,
-    exclude: Option<ConnectionId>,
-) -> Publication {
-    let fulmar_dialect::Publication { room, event, payload } = publication;
-    Publication { room, event, payload: payload_of(payload), exclude }
 }
 
 /// Copies what is borrowed; the one copy on the way to a room.

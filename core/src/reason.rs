@@ -66,11 +66,27 @@ reasons! {
     PolicyViolation = "policy_violation", 1008, "endpoint.role";
     /// More rooms than a connection may be in.
     TooManyRooms = "too_many_rooms", 1008, "limits.rooms_per_connection_max";
+    /// The client did not prove itself in time.
+    AuthenticationTimeout = "authentication_timeout", 4001, "endpoint.event.auth_timeout";
+    /// The client sent nothing, not even a heartbeat, for too long.
+    HeartbeatTimeout = "heartbeat_timeout", 4002, "endpoint.event.heartbeat_timeout";
+    /// The client could not prove itself.
+    AuthenticationFailed = "authentication_failed", 4003, "endpoint.auth";
+    /// The client does not encrypt where it must.
+    EncryptionRequired = "encryption_required", 4004, "endpoint.event.encryption";
+    /// What the client proved itself with has expired.
+    TokenExpired = "token_expired", 4005, "endpoint.auth";
     /// A session failed; a bug.
     InternalError = "internal_error", 1011, "";
 
     /// The request is not HTTP/1.1 as RFC 9112 has it.
     BadRequest = "bad_request", 400, "";
+    /// The request does not prove whose it is.
+    Unauthorized = "unauthorized", 401, "endpoint.auth";
+    /// The request proves whose it is, and that one is not let in.
+    Forbidden = "forbidden", 403, "endpoint.auth";
+    /// Whoever decides about the request cannot be asked now.
+    GuardUnavailable = "guard_unavailable", 503, "endpoint.auth";
     /// The client is not allowed here.
     OriginRefused = "origin_refused", 403, "endpoint.origins";
     /// No endpoint or page has this path.
@@ -111,6 +127,11 @@ reasons! {
 impl Reason {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
+
+    /// The one with this stable name.
+    pub(crate) fn by_code(code: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|reason| reason.code() == code)
+    }
 
     /// Whether the connection ended because the client broke a rule.
     pub fn is_peers_fault(self) -> bool {

@@ -1,26 +1,37 @@
 //! A handle to a room, usable from any thread.
 use std::{fmt, sync::Arc};
 
+use fulmar_dialect::value::is_undefined;
 use fulmar_dialect::{CallError, Form, Payload, Publication};
 use serde::Serialize;
 
+use smallvec::SmallVec;
+
+pub use crate::output::Reach;
 use crate::{connection::Connection, handler::Subscription};
 
 /// Where publications go: the node.
 pub trait Rooms: Send + Sync {
-    /// Publishes to a room's members, without those of the connection `except`
-    /// ([`fulmar_dialect::Link::connection`]). What is published by way of the connection `via`
-    /// comes after everything that was done through it before. Never blocks.
+    /// Publishes to a room's members. Never blocks.
     ///
     /// # Errors
     ///
     /// [`PublishError::Busy`] when the mailbox on the way is full.
-    fn publish(
-        &self,
-        publication: Publication,
-        via: Option<u64>,
-        except: Option<u64>,
-    ) -> Result<(), PublishError>;
+    fn publish(&self, publication: Publication, route: Route<'_>) -> Result<(), PublishError>;
+}
+
+/// How a publication goes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Route<'a> {
+    /// By way of this connection ([`fulmar_dialect::Link::connection`]): after everything that was
+    /// done through it before.
+    pub via: Option<u64>,
+    /// Without the memberships of these connections.
+    pub except: &'a [u64],
+    /// Without these clients, wherever they are.
+    pub except_ids: &'a [Box<str>],
+    /// How far.
+    pub reach: Reach,
 }
 
 /// Why something was not published.
@@ -63,14 +74,23 @@ pub struct Room {
     name: Arc<str>,
     rooms: Arc<dyn Rooms>,
     via: Option<u64>,
-    except: Option<u64>,
+    except: SmallVec<[u64; 1]>,
+    except_ids: Vec<Box<str>>,
+    reach: Reach,
 }
 
 impl Room {
     /// A handle to the room of this name.
     #[doc(hidden)]
     pub fn new(name: impl Into<Arc<str>>, rooms: Arc<dyn Rooms>) -> Self {
-        Self { name: name.into(), rooms, via: None, except: None }
+        Self {
+            name: name.into(),
+            rooms,
+            via: None,
+            except: SmallVec::new(),
+            except_ids: Vec::new(),
+            reach: Reach::Cluster,
+        }
     }
 
     /// The same, whose publications keep their order with what else is done through a connection.
@@ -85,15 +105,29 @@ impl Room {
         &self.name
     }
 
-    /// A handle whose publications this connection does not hear. One connection at most: a second
-    /// call replaces the first.
+    /// A handle whose publications this connection does not hear, nor those named before.
     #[must_use]
     pub fn except(mut self, connection: &Connection) -> Self {
-        self.except = Some(connection.link().connection());
+        self.except.push(connection.link().connection());
         self
     }
 
-    /// Publishes to all members, on all shards. Members that are slow get it later or, as their
+    /// A handle whose publications these clients do not hear, on whatever node they are, nor those
+    /// named before.
+    #[must_use]
+    pub fn except_ids<I: Into<Box<str>>>(mut self, ids: impl IntoIterator<Item = I>) -> Self {
+        self.except_ids.extend(ids.into_iter().map(Into::into));
+        self
+    }
+
+    /// A handle whose publications stay on this node.
+    #[must_use]
+    pub fn here(mut self) -> Self {
+        self.reach = Reach::Node;
+        self
+    }
+
+    /// Publishes to all members, on all shards and nodes. Members that are slow get it later or, as their
     /// endpoint's backpressure policy says, not at all. One publisher's messages arrive in order.
     ///
     /// A string or [`fulmar_dialect::Bytes`] goes to text endpoints as it is, everything else as
@@ -107,9 +141,23 @@ impl Room {
         event: &str,
         payload: &(impl Serialize + ?Sized),
     ) -> Result<(), PublishError> {
-        let payload = Payload::from(payload, Form::Raw).map_err(PublishError::Payload)?;
+        self.publish_payload(event, published(payload)?)
+    }
+
+    /// The same with what is serialised already.
+    pub(crate) fn publish_payload(
+        &self,
+        event: &str,
+        payload: Payload<'static>,
+    ) -> Result<(), PublishError> {
         let publication = Publication::new(self.name.clone(), event, payload);
-        self.rooms.publish(publication.map_err(PublishError::Payload)?, self.via, self.except)
+        let route = Route {
+            via: self.via,
+            except: &self.except,
+            except_ids: &self.except_ids,
+            reach: self.reach,
+        };
+        self.rooms.publish(publication.map_err(PublishError::Payload)?, route)
     }
 
     /// Answers a call with this room: the caller's protocol makes of it what it has words for (a
@@ -117,6 +165,16 @@ impl Room {
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
         Subscription::new(&self.name)
+    }
+}
+
+/// Strings and bytes as they are, everything else as JSON; only `()` is nothing.
+pub(crate) fn published(
+    payload: &(impl Serialize + ?Sized),
+) -> Result<Payload<'static>, PublishError> {
+    match Payload::from(payload, Form::Raw).map_err(PublishError::Payload)? {
+        Payload::Undefined if !is_undefined(payload) => Ok(Payload::json("null")),
+        payload => Ok(payload),
     }
 }
 

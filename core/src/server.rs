@@ -17,6 +17,8 @@ use crate::config::Config;
 use crate::endpoint::Endpoint;
 use crate::entropy::SystemEntropy;
 use crate::error::Error;
+use crate::fabric::{Connect, Fabric};
+use crate::hub::Hub;
 use crate::io::{ChosenIo, Io};
 use crate::mailbox::{Mail, Mailbox};
 use crate::node::Node;
@@ -42,7 +44,17 @@ pub struct Server<S> {
     config: Config,
     endpoints: Vec<Endpoint<S>>,
     pages: Vec<Page>,
+    fabric: Option<Other>,
     moments: Moments,
+}
+
+/// The way to other nodes, before it is connected.
+struct Other(Box<dyn Connect>);
+
+impl fmt::Debug for Other {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Other")
+    }
 }
 
 /// What an embedder wants done when the server begins and when it has ended.
@@ -71,6 +83,7 @@ impl<S: Send + Sync + 'static> Server<S> {
             config: Config::default(),
             endpoints: Vec::new(),
             pages: Vec::new(),
+            fabric: None,
             moments: Moments::default(),
         }
     }
@@ -93,6 +106,14 @@ impl<S: Send + Sync + 'static> Server<S> {
     #[must_use]
     pub fn page(mut self, page: Page) -> Self {
         self.pages.push(page);
+        self
+    }
+
+    /// Makes it one node of several: what is published to a room reaches its members on all of them.
+    /// Connected before anything is listened on.
+    #[must_use]
+    pub fn fabric(mut self, fabric: impl Connect + 'static) -> Self {
+        self.fabric = Some(Other(Box::new(fabric)));
         self
     }
 
@@ -131,11 +152,16 @@ impl<S: Send + Sync + 'static> Server<S> {
         let given = || Error::Address { given: address.to_string().into() };
         let mut addresses = address.to_socket_addrs().map_err(|_| given())?;
         let address = addresses.next().ok_or_else(given)?;
-        let Self { state, config, endpoints, pages, moments } = self;
+        let Self { state, config, endpoints, pages, fabric, moments } = self;
         let bound = endpoints.into_iter().map(|endpoint| endpoint.bind(&state)).collect();
         let Assembly { node, mailboxes } =
             assemble(config, bound, pages, || Box::<SystemEntropy>::default())?;
-        let mut running = start(node, mailboxes, address)?;
+        if let Some(Other(fabric)) = fabric {
+            let connected = fabric.connect(&node.cluster.server_id, node.clone());
+            node.cluster.connect(connected.map_err(|error| Error::Fabric { error })?);
+        }
+        let started = start(node.clone(), mailboxes, address);
+        let mut running = started.inspect_err(|_| node.cluster.disconnect())?;
         running.waiter.on_stop = moments.stop.map(AtStop);
         if let Some(hook) = moments.start {
             hook(running.local_addr());
@@ -209,6 +235,16 @@ impl Running {
     /// A handle to a room, to publish from outside any connection.
     pub fn room(&self, name: &str) -> Room {
         Room::new(name, self.stopper.node.clone())
+    }
+
+    /// The way to everybody, to use from outside any connection.
+    pub fn hub(&self) -> Hub {
+        Hub::new(self.stopper.node.clone())
+    }
+
+    /// The way to other nodes, if there is one: to ask how it is.
+    pub fn fabric(&self) -> Option<Arc<dyn Fabric>> {
+        self.stopper.node.cluster.fabric().cloned()
     }
 
     /// The sum of all shards' counters. Takes a turn of each shard.
@@ -329,6 +365,8 @@ impl Waiter {
             // A shard that panicked has been reported.
             let _reported = shard.join();
         }
+        // What the shards have passed on still leaves.
+        self.node.cluster.disconnect();
         self.workers.iter().for_each(|_| self.node.pool.submit(Job::End));
         for worker in self.workers.into_iter().filter(|_| with_workers) {
             // Workers contain the panics of what they run.

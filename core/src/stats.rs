@@ -41,6 +41,8 @@ pub struct Stats {
     pub accept_failures: u64,
     /// Backlogs that were over their limit and have drained.
     pub drained: u64,
+    /// The most messages that were encrypted at a time.
+    pub sealing_most: u64,
     /// Turns of the reactor.
     pub turns: u64,
     /// Rooms with members here, now.
@@ -103,6 +105,7 @@ impl AddAssign for Stats {
         self.paused += other.paused;
         self.accept_failures += other.accept_failures;
         self.drained += other.drained;
+        self.sealing_most = self.sealing_most.max(other.sealing_most);
         self.turns += other.turns;
         self.rooms += other.rooms;
         self.memberships += other.memberships;

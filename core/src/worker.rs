@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender};
-use fulmar_dialect::{CallError, Cancelled, Form, Identity, Outcome, Payload, Source};
+use fulmar_dialect::{CallError, Cancelled, Form, Outcome, Payload, Source, Verdict};
 
 use crate::mailbox::{Mail, Post};
 
@@ -110,8 +110,7 @@ pub(crate) enum OwnedReply {
     Item(Payload<'static>),
     End,
     Room(Box<str>),
-    #[expect(dead_code, reason = "authenticators arrive with the event dialect")]
-    Identity(Identity),
+    Verdict(Verdict),
     Error(CallError),
     Missing,
     Panicked,
@@ -202,6 +201,7 @@ pub(crate) fn settle(
         Outcome::Ready(Ok(payload)) => return to.reply(OwnedReply::Value(payload)),
         Outcome::Ready(Err(error)) => return to.reply(OwnedReply::Error(error)),
         Outcome::Room(room) => return to.reply(OwnedReply::Room(room)),
+        Outcome::Verdict(verdict) => return to.reply(OwnedReply::Verdict(verdict)),
         Outcome::Missing => return to.reply(OwnedReply::Missing),
         Outcome::Later(future) => Work::Later(future),
         Outcome::Stream(source) => Work::Stream(source),
@@ -328,6 +328,7 @@ impl Task {
             Outcome::Ready(Ok(payload)) => OwnedReply::Value(payload),
             Outcome::Ready(Err(error)) => OwnedReply::Error(error),
             Outcome::Room(room) => OwnedReply::Room(room),
+            Outcome::Verdict(verdict) => OwnedReply::Verdict(verdict),
             Outcome::Missing => OwnedReply::Missing,
         });
         None

@@ -7,6 +7,7 @@ use crate::cli::{ChurnArgs, SourceIps};
 use crate::client::{Fleet, Route, Sink};
 use crate::frames::Random;
 use crate::measure::{Counts, ErrorLog, Series};
+use crate::pace::Pace;
 use crate::target::Target;
 use crate::walker::Message;
 
@@ -41,6 +42,12 @@ struct Churn {
     sources: SourceIps,
     route: Route,
     abrupt: bool,
+    say: Option<String>,
+    /// For the share of this thread.
+    rate: Option<f64>,
+    pace: Option<Pace>,
+    /// Connections that may be opened now.
+    due: u64,
     random: Random,
     window: Window,
     stopping: bool,
@@ -63,6 +70,10 @@ impl Churn {
             sources: context.common.source_ips.clone(),
             route: context.route(target, share.index, 0, 1),
             abrupt: args.abrupt,
+            say: args.say.clone(),
+            rate: args.rate.map(|rate| rate / f64::from(share.of)),
+            pace: None,
+            due: 0,
             random: Random::new(context.seed(share.index)),
             window: Window::default(),
             stopping: false,
@@ -127,23 +138,35 @@ impl Load for Churn {
         Vec::new()
     }
 
-    fn begin(&mut self, _start: u64, window: Window) {
+    fn begin(&mut self, start: u64, window: Window) {
         self.window = window;
+        self.pace = self.rate.map(|rate| Pace::new(rate, 1, start));
     }
 
-    fn act(&mut self, fleet: &mut Fleet, _now: u64) {
+    fn act(&mut self, fleet: &mut Fleet, now: u64) {
         for slot in std::mem::take(&mut self.to_close) {
-            if self.abrupt {
-                fleet.close(slot);
-            } else {
-                fleet.close_gracefully(slot);
+            match &self.say {
+                Some(text) => fleet.say_last(slot, text),
+                None if self.abrupt => fleet.close(slot),
+                None => fleet.close_gracefully(slot),
             }
         }
-        if !self.stopping {
-            for slot in std::mem::take(&mut self.to_open) {
-                self.open(fleet, slot);
-            }
+        if self.stopping {
+            return;
         }
+        match &mut self.pace {
+            Some(pace) => pace.advance(now, |_| self.due += 1),
+            None => self.due = u64::MAX,
+        }
+        while self.due > 0 {
+            let Some(slot) = self.to_open.pop() else { return };
+            self.due -= 1;
+            self.open(fleet, slot);
+        }
+    }
+
+    fn next_due(&self) -> Option<u64> {
+        self.pace.map(|pace| pace.next())
     }
 
     fn stop(&mut self) {

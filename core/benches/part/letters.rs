@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use fulmar::output::{Broadcast, PayloadBytes, Position, Publication, RoomMail};
+use fulmar::output::{Broadcast, Exclude, PayloadBytes, Position, Publication, Reach, RoomMail};
 
 use super::Operation;
 use crate::mailbox::{Mail, mailbox};
@@ -16,7 +16,8 @@ pub(super) fn turn(count: usize) -> Operation {
         room: room.clone(),
         event: "".into(),
         payload: PayloadBytes::Binary(vec![7; 64].into()),
-        exclude: None,
+        exclude: Exclude::Nobody,
+        reach: Reach::Node,
     };
     let messages = Arc::from([Broadcast::new(publication, Position::default())]);
     let letter = RoomMail::Deliver { room, interest: 1, from: 0, messages };

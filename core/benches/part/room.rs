@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fulmar::output::{
-    Broadcast, Delivery, Encode, Encoded, Encoding, Encodings, Form, Gap, JoinRequest, NoEnvelopes,
-    Output, OutputSettings, PayloadBytes, Policy, Position, Posts, ProfileId, Publication,
-    RoomMail,
+    Broadcast, Delivery, Encode, Encoded, Encoding, Encodings, Exclude, Form, Gap, JoinRequest,
+    NoEnvelopes, Output, OutputSettings, PayloadBytes, Policy, Position, Posts, ProfileId,
+    Publication, Reach, RoomMail,
 };
 use fulmar_driver::{
     Driver, EventHandler, Member, Piece, SendBatch, Sending, Short, SocketId, Wake,
@@ -53,7 +53,8 @@ fn publication(room: &Arc<str>) -> Publication {
         room: room.clone(),
         event: "".into(),
         payload: PayloadBytes::Binary(black_box([7; 64]).into()),
-        exclude: None,
+        exclude: Exclude::Nobody,
+        reach: Reach::Node,
     }
 }
 

@@ -10,6 +10,13 @@ pub(crate) mod output {
     pub(crate) use fulmar::output::{Publication, RoomMail, Ticket};
 }
 
+/// The mailbox only passes these on.
+pub(crate) mod hub {
+    pub(crate) struct Client;
+    #[derive(Clone, Debug)]
+    pub(crate) struct Of;
+}
+
 pub(crate) mod stats {
     pub(crate) use fulmar::Stats;
 }

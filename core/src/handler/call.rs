@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::words::Words;
 use crate::connection::Connection;
+use crate::hub::Hub;
 
 /// A call while its arguments are taken.
 #[derive(Debug)]
@@ -121,6 +122,33 @@ impl<S, T: DeserializeOwned> FromCall<S> for Arg<T> {
     }
 }
 
+/// An event with its name and the client's own id for it. `T` is its data; an event without any
+/// decodes as `()` or `None`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event<T> {
+    /// Its name.
+    pub name: String,
+    /// What was sent with it.
+    pub data: T,
+    /// The client's own id for it.
+    pub id: Option<String>,
+}
+
+impl<S, T: DeserializeOwned> FromCall<S> for Event<T> {
+    fn from_call(parts: &mut CallParts<'_, '_, S>) -> Result<Self, CallError> {
+        match parts.take_args() {
+            dialect::Args::Event(event) => {
+                let id = event.id.map(|id| match Payload::json(&id).decode::<String>() {
+                    Ok(text) => text,
+                    Err(_) => id.into_owned(), // a number, say
+                });
+                Ok(Self { name: event.name.into_owned(), data: event.data.decode()?, id })
+            }
+            other => Ok(Self { name: String::new(), data: other.decode_one()?, id: None }),
+        }
+    }
+}
+
 /// A message of a text endpoint, whichever kind it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
@@ -143,6 +171,13 @@ impl<S> FromCall<S> for Message {
 impl<S> FromCall<S> for Connection {
     fn from_call(parts: &mut CallParts<'_, '_, S>) -> Result<Self, CallError> {
         parts.connection()
+    }
+}
+
+impl<S> FromCall<S> for Hub {
+    fn from_call(parts: &mut CallParts<'_, '_, S>) -> Result<Self, CallError> {
+        let hub = parts.connection()?.hub().cloned();
+        hub.ok_or_else(|| CallError::new("the connection belongs to no server"))
     }
 }
 

@@ -57,6 +57,7 @@ pub struct Methods<S> {
     methods: HashMap<Box<str>, Route<S>, RandomState>,
     getters: HashMap<Box<str>, Route<S>, RandomState>,
     hidden: Vec<Box<str>>,
+    fallback: Option<Route<S>>,
 }
 
 impl<S> Default for Methods<S> {
@@ -67,6 +68,7 @@ impl<S> Default for Methods<S> {
             methods: HashMap::with_hasher(hasher.clone()),
             getters: HashMap::with_hasher(hasher),
             hidden: Vec::new(),
+            fallback: None,
         }
     }
 }
@@ -99,10 +101,17 @@ impl<S> Methods<S> {
         self
     }
 
-    /// The entry of a method.
+    /// Answers calls of methods that are not there.
+    #[must_use]
+    pub fn fallback<M>(mut self, handler: impl Placed<M, S>) -> Self {
+        self.fallback = Some(handler.place());
+        self
+    }
+
+    /// The entry that answers a call of this method.
     #[must_use]
     pub fn route(&self, name: &str) -> Option<&Route<S>> {
-        self.methods.get(name)
+        self.methods.get(name).or(self.fallback.as_ref())
     }
 
     /// Names of all methods, sorted.
@@ -146,7 +155,7 @@ struct Instance<S> {
 
 impl<S: Send + Sync + 'static> Target for Instance<S> {
     fn call(&self, member: &str, call: Call<'_>) -> Outcome {
-        match self.table.methods.get(member) {
+        match self.table.route(member) {
             Some(route) => route.call(&self.state, call),
             None => Outcome::Missing,
         }
@@ -168,7 +177,7 @@ impl<S: Send + Sync + 'static> Target for Instance<S> {
     }
 
     fn placement(&self, member: &str) -> Placement {
-        self.table.methods.get(member).map(Route::placement).unwrap_or_default()
+        self.table.route(member).map(Route::placement).unwrap_or_default()
     }
 }
 

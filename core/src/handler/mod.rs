@@ -5,8 +5,10 @@
 //! | [`State<S>`] | the server's state, or the object that is being called |
 //! | [`Args<(A, B)>`] | the whole list of arguments, exactly as many |
 //! | [`Arg<T>`] | the only argument: a text or binary message, an event's data |
+//! | [`Event<T>`] | an event with its name and the client's id for it |
 //! | [`Message`] | a message of a text endpoint, whichever kind it is |
 //! | [`crate::connection::Connection`] | who calls |
+//! | [`crate::Hub`] | the way to everybody else |
 //! | [`Path<T>`], [`Query<T>`] | parameters of the path and of the query |
 //! | [`Local<T>`] | state of this connection |
 //! | [`Cancelled`] | whether anybody still waits |
@@ -40,11 +42,11 @@ mod reply;
 mod stream;
 mod words;
 
-pub use call::{Arg, Args, CallParts, FromCall, Local, Message, Path, Query, State};
+pub use call::{Arg, Args, CallParts, Event, FromCall, Local, Message, Path, Query, State};
 pub use fulmar_dialect::{Cancelled, Place, Placement};
 pub use methods::{Erased, Methods, Route, function};
 #[doc(hidden)]
-pub use reply::{Fallible, Later, Plain, Roomed, Streamed};
+pub use reply::{Decided, Fallible, Later, Plain, Roomed, Streamed};
 pub use reply::{IntoOutcome, Subscription};
 pub use stream::{Emitter, Stream};
 

@@ -1,13 +1,13 @@
 //! What handlers answer with.
 use std::{future::Future, marker::PhantomData};
 
-use fulmar_dialect::{CallError, Form, Outcome, Payload};
+use fulmar_dialect::{CallError, Form, Identity, Outcome, Payload, Verdict};
 use serde::Serialize;
 
 use super::Stream;
 
 /// Something that can answer a call: a `Serialize`, a `Result` of what can, a [`Stream`], a
-/// [`Subscription`], or a future of what can. `K` is found by the compiler.
+/// [`Subscription`], for gates an [`Identity`] or a [`Verdict`], or a future of what can. `K` is found by the compiler.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot answer a call",
     note = "return a `Serialize` type, a `Result` of one, a `Stream` or a `Subscription`",
@@ -54,6 +54,24 @@ impl IntoOutcome<Roomed> for Subscription {
     }
 }
 
+impl IntoOutcome<Decided> for Verdict {
+    fn into_outcome(self, _form: Form) -> Outcome {
+        Outcome::Verdict(self)
+    }
+}
+
+impl IntoOutcome<Decided> for Identity {
+    fn into_outcome(self, _form: Form) -> Outcome {
+        Outcome::Verdict(Verdict::Accepted(self))
+    }
+}
+
+impl IntoOutcome<Decided> for Option<Identity> {
+    fn into_outcome(self, _form: Form) -> Outcome {
+        Outcome::Verdict(self.into())
+    }
+}
+
 /// Answers a call with a room; made by [`crate::room::Room::subscribe`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription(Box<str>);
@@ -65,6 +83,11 @@ impl Subscription {
         Self(room.into())
     }
 }
+
+/// Tells the kinds of [`IntoOutcome`] apart.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Decided;
 
 /// Tells the kinds of [`IntoOutcome`] apart.
 #[doc(hidden)]

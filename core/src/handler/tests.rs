@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::*;
 use crate::{
     connection::{Connection, ConnectionDetails},
-    room::{PublishError, Rooms},
+    room::{PublishError, Rooms, Route},
 };
 
 #[derive(Default)]
@@ -38,17 +38,12 @@ impl Outbox for Node {
 }
 
 impl Rooms for Node {
-    fn publish(
-        &self,
-        publication: Publication,
-        _via: Option<u64>,
-        except: Option<u64>,
-    ) -> Result<(), PublishError> {
+    fn publish(&self, publication: Publication, route: Route<'_>) -> Result<(), PublishError> {
         if self.busy {
             return Err(PublishError::Busy);
         }
         let Publication { room, event, payload } = publication;
-        let line = format!("{room} {event} {payload:?} {except:?}");
+        let line = format!("{room} {event} {payload:?} {:?}", route.except);
         self.published.lock().unwrap().push(line);
         Ok(())
     }
@@ -58,6 +53,7 @@ fn connection(node: Arc<Node>, form: Form) -> Connection {
     let pair = |name: &str, value: &str| (Box::from(name), Box::from(value));
     Connection::new(ConnectionDetails {
         id: 0xa925_b2a5_d553_4033_ac90_5690_237d_a265,
+        opened_at: 1_700_000_000_000,
         peer: ([127, 0, 0, 1], 4711).into(),
         path: "/rooms/lobby/7".into(),
         query: "page=2&name=a%20b".into(),
@@ -67,6 +63,7 @@ fn connection(node: Arc<Node>, form: Form) -> Connection {
         link: Link::new(node.clone(), 7),
         form,
         rooms: node,
+        hub: None,
     })
 }
 
@@ -97,6 +94,7 @@ fn settled(outcome: Outcome, form: Form) -> String {
     match outcome {
         Outcome::Ready(Ok(payload)) => shown(&payload),
         Outcome::Ready(Err(error)) => format!("error {:?} {}", error.code, error.message),
+        Outcome::Verdict(verdict) => format!("{verdict:?}"),
         Outcome::Later(mut future) => match future.as_mut().poll(&mut context) {
             Poll::Ready(outcome) => format!("later {}", settled(outcome, form)),
             Poll::Pending => "pending".to_owned(),
@@ -381,10 +379,10 @@ fn handles_post_what_they_are_asked_for() {
     let expected = [
         "7 join lobby",
         "7 Leave { room: \"lobby\" }",
-        "7 Send { event: \"\", payload: Text(\"plain\") }",
-        "7 Send { event: \"e\", payload: Json(\"[1,2]\") }",
-        "7 Send { event: \"\", payload: Text(\"text\") }",
-        "7 Send { event: \"\", payload: Binary([7]) }",
+        "7 Send { event: \"\", payload: Text(\"plain\"), receipt: None }",
+        "7 Send { event: \"e\", payload: Json(\"[1,2]\"), receipt: None }",
+        "7 Send { event: \"\", payload: Text(\"text\"), receipt: None }",
+        "7 Send { event: \"\", payload: Binary([7]), receipt: None }",
         "7 Close { code: 1000, reason: \"done\" }",
     ];
     assert_eq!(*node.asked.lock().unwrap(), expected);
@@ -396,7 +394,7 @@ fn rooms_publish_strings_unquoted_and_refuse_when_busy() {
     let peer = connection(node.clone(), Form::Json);
     peer.room("r").publish("line", "hi").unwrap();
     peer.room("r").except(&peer).publish("", &vec![1]).unwrap();
-    let expected = [r#"r line Text("hi") None"#, r#"r  Json("[1]") Some(7)"#];
+    let expected = [r#"r line Text("hi") []"#, r#"r  Json("[1]") [7]"#];
     assert_eq!(*node.published.lock().unwrap(), expected);
     let object = function(|| ());
     let refused = peer.room("r").publish("", &object).unwrap_err();

@@ -197,7 +197,7 @@ impl fmt::Debug for Encodings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::mail::PayloadBytes;
+    use crate::output::mail::{Exclude, PayloadBytes, Reach};
 
     struct Bracketed;
 
@@ -224,7 +224,8 @@ mod tests {
             room: "r".into(),
             event: "e".into(),
             payload: PayloadBytes::Text(text.into()),
-            exclude: None,
+            exclude: Exclude::Nobody,
+            reach: Reach::Node,
         };
         let made = |form, publication: &Publication| {
             let mut out = vec![1, 2, 3];

@@ -13,7 +13,7 @@ use ahash::RandomState;
 use smallvec::SmallVec;
 
 use super::Number;
-use super::mail::{Broadcast, Messages, Position, Posts, Publication, RoomMail};
+use super::mail::{Broadcast, Messages, Position, Posts, Publication, Reach, RoomMail};
 
 /// The shard that is home of `room`, the same wherever it is asked on a node of `shards` shards.
 /// The
@@ -64,6 +64,33 @@ pub struct Home {
     turn: u64,
     unheard: u64,
     journal: Option<Vec<Numbered>>,
+    /// What other nodes are to know; `None` if there are none.
+    uplink: Option<Uplink>,
+}
+
+/// What the rest of a cluster learns of a node's rooms.
+#[derive(Clone, Debug)]
+pub enum Upward {
+    /// The room has members on this node from now on, or no more.
+    Interest(Arc<str>, bool),
+    /// Was said to one room in one turn; not all of it need be for other nodes.
+    Messages(Messages),
+}
+
+#[derive(Debug, Default)]
+struct Uplink {
+    ready: Vec<Upward>,
+    /// For rooms without members here, in order.
+    strays: Vec<Broadcast>,
+}
+
+impl Uplink {
+    /// What is said to nobody here may be heard elsewhere.
+    fn stray(&mut self, message: Broadcast) {
+        if message.publication.reach == Reach::Cluster {
+            self.strays.push(message);
+        }
+    }
 }
 
 impl Home {
@@ -77,6 +104,19 @@ impl Home {
             turn: 0,
             unheard: 0,
             journal: None,
+            uplink: None,
+        }
+    }
+
+    /// Has everything noted that other nodes are to know.
+    pub fn join_cluster(&mut self) {
+        self.uplink.get_or_insert_default();
+    }
+
+    /// Hands over what other nodes are to know, in order.
+    pub fn take_upward(&mut self, mut each: impl FnMut(Upward)) {
+        if let Some(uplink) = &mut self.uplink {
+            uplink.ready.drain(..).for_each(&mut each);
         }
     }
 
@@ -97,6 +137,14 @@ impl Home {
             let _never_refused = posts.post(shard, answer);
         }
         self.turn += 1;
+        if let Some(uplink) = &mut self.uplink
+            && !uplink.strays.is_empty()
+        {
+            // Before what was said to the same rooms once they had members.
+            let strays = Messages::from_iter(uplink.strays.drain(..));
+            uplink.ready.push(Upward::Messages(strays));
+        }
+        let uplink = &mut self.uplink;
         self.listed.retain(|name| {
             let Some(room) = self.rooms.get_mut(name) else {
                 return false;
@@ -106,6 +154,11 @@ impl Home {
             }
             let messages: Messages = room.batch.drain(..).collect();
             room.batch.shrink_to(BATCH_KEPT);
+            if let Some(uplink) = uplink
+                && messages.iter().any(|message| message.publication.reach == Reach::Cluster)
+            {
+                uplink.ready.push(Upward::Messages(messages.clone()));
+            }
             for interest in &mut room.interests {
                 interest.post(name, room.next.number, &messages, posts);
             }
@@ -116,7 +169,8 @@ impl Home {
 
     /// Whether a turn is due even if no letter comes.
     pub fn is_pending(&self) -> bool {
-        !self.listed.is_empty() || !self.answers.is_empty()
+        let has_strays = self.uplink.as_ref().is_some_and(|uplink| !uplink.strays.is_empty());
+        !self.listed.is_empty() || !self.answers.is_empty() || has_strays
     }
 
     /// How many rooms have members anywhere.
@@ -146,9 +200,12 @@ impl Home {
     }
 
     fn join(&mut self, name: Arc<str>, shard: u32, interest: u32) {
-        let epoch = &mut self.epoch;
+        let (epoch, uplink) = (&mut self.epoch, &mut self.uplink);
         let room = self.rooms.entry(name.clone()).or_insert_with(|| {
             *epoch = epoch.wrapping_add(1);
+            if let Some(uplink) = uplink {
+                uplink.ready.push(Upward::Interest(name.clone(), true));
+            }
             Box::new(HomeRoom {
                 next: Position { epoch: *epoch, number: 0 },
                 interests: SmallVec::new(),
@@ -168,14 +225,21 @@ impl Home {
             return;
         };
         room.interests.retain(|known| known.shard != shard || known.interest != interest);
-        if room.interests.is_empty() {
-            self.rooms.remove(name);
+        if room.interests.is_empty()
+            && let Some((name, room)) = self.rooms.remove_entry(name)
+            && let Some(uplink) = &mut self.uplink
+        {
+            room.batch.into_iter().for_each(|message| uplink.stray(message));
+            uplink.ready.push(Upward::Interest(name, false));
         }
     }
 
     fn publish(&mut self, publication: Publication) {
         let Some(room) = self.rooms.get_mut(&publication.room) else {
             self.unheard += 1;
+            if let Some(uplink) = &mut self.uplink {
+                uplink.stray(Broadcast::new(publication, Position::default()));
+            }
             return;
         };
         if let Some(journal) = &mut self.journal {
@@ -208,6 +272,66 @@ impl Interest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::mail::{Exclude, PayloadBytes};
+
+    struct Nowhere;
+    impl Posts for Nowhere {
+        fn post(&mut self, _: u32, _: RoomMail) -> Result<(), RoomMail> {
+            Ok(())
+        }
+    }
+
+    /// What other nodes learn of a turn: `+room`, `-room`, and messages.
+    fn upward(home: &mut Home) -> Vec<String> {
+        home.post(&mut Nowhere);
+        let mut told = Vec::new();
+        home.take_upward(|upward| match upward {
+            Upward::Interest(room, true) => told.push(format!("+{room}")),
+            Upward::Interest(room, false) => told.push(format!("-{room}")),
+            Upward::Messages(messages) => {
+                let events = messages.iter().map(|m| m.publication.event.to_string());
+                told.extend(events);
+            }
+        });
+        told
+    }
+
+    fn say(home: &mut Home, event: &str, reach: Reach) {
+        home.on_mail(RoomMail::Publish(Publication {
+            room: "r".into(),
+            event: event.into(),
+            payload: PayloadBytes::Undefined,
+            exclude: Exclude::Nobody,
+            reach,
+        }));
+    }
+
+    #[test]
+    fn other_nodes_hear_of_a_room_in_order_whether_it_has_members_here_or_not() {
+        let mut home = Home::new(RandomState::with_seeds(1, 2, 3, 4), 0);
+        home.join_cluster();
+        let member = |interest| RoomMail::Join { room: "r".into(), shard: 0, interest };
+        say(&mut home, "1", Reach::Cluster);
+        home.on_mail(member(1));
+        say(&mut home, "2", Reach::Cluster);
+        say(&mut home, "here", Reach::Node);
+        home.on_mail(RoomMail::Leave { room: "r".into(), shard: 0, interest: 1 });
+        say(&mut home, "3", Reach::Cluster);
+        assert!(home.is_pending());
+        assert_eq!(upward(&mut home), ["+r", "-r", "1", "2", "3"]);
+        home.on_mail(member(2));
+        say(&mut home, "4", Reach::Cluster);
+        assert_eq!(upward(&mut home), ["+r", "4"]);
+        say(&mut home, "here", Reach::Node);
+        assert!(upward(&mut home).is_empty() && !home.is_pending());
+    }
+
+    #[test]
+    fn a_node_that_is_alone_notes_nothing_for_others() {
+        let mut home = Home::new(RandomState::with_seeds(1, 2, 3, 4), 0);
+        say(&mut home, "1", Reach::Cluster);
+        assert!(upward(&mut home).is_empty() && !home.is_pending());
+    }
 
     #[test]
     fn rooms_spread_over_homes_and_stay_where_they_are() {

@@ -66,7 +66,59 @@ pub struct Publication {
     /// What is said.
     pub payload: PayloadBytes,
     /// Who must not get it: usually whoever says it.
-    pub exclude: Option<ConnectionId>,
+    pub exclude: Exclude,
+    /// How far it goes.
+    pub reach: Reach,
+}
+
+/// Connections that do not get a publication although they are members.
+#[derive(Clone, Debug, Default)]
+pub enum Exclude {
+    /// None.
+    #[default]
+    Nobody,
+    /// This one.
+    One(ConnectionId),
+    /// These.
+    Several(Arc<Excluded>),
+}
+
+/// Several connections that do not get a publication.
+#[derive(Clone, Debug, Default)]
+pub struct Excluded {
+    /// Those of this node.
+    pub connections: Box<[ConnectionId]>,
+    /// All of them, by the ids under which every node knows them.
+    pub ids: Box<[Box<str>]>,
+}
+
+impl Exclude {
+    /// All of this node.
+    pub fn connections(&self) -> &[ConnectionId] {
+        match self {
+            Self::Nobody => &[],
+            Self::One(connection) => std::slice::from_ref(connection),
+            Self::Several(excluded) => &excluded.connections,
+        }
+    }
+
+    /// Their ids, as far as other nodes need to know them.
+    pub fn ids(&self) -> &[Box<str>] {
+        match self {
+            Self::Nobody | Self::One(_) => &[],
+            Self::Several(excluded) => &excluded.ids,
+        }
+    }
+}
+
+/// How far a publication goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Members on this node.
+    Node,
+    /// Members on every node.
+    #[default]
+    Cluster,
 }
 
 /// A numbered publication with what it was rendered to, each made at most once on the node.

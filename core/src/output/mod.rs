@@ -52,10 +52,11 @@ pub use encode::{
     BodyPart, Encode, Encoded, Encoding, Encodings, Envelopes, Form, Gap, NoEnvelopes,
 };
 pub use group::{Delivery, GroupKey, Tally, Transport};
-pub use home::home_of;
+pub use home::{Upward, home_of};
 pub use limits::{Limits, Policy, Profile, ProfileId};
 pub use mail::{
-    Broadcast, ConnectionId, Messages, PayloadBytes, Position, Posts, Publication, RoomMail,
+    Broadcast, ConnectionId, Exclude, Excluded, Messages, PayloadBytes, Position, Posts,
+    Publication, Reach, RoomMail,
 };
 pub use plane::{
     Counts, Finish, JoinRequest, Joined, Notice, Output, OutputSettings, Refused, Ticket,

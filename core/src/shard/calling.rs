@@ -98,6 +98,7 @@ impl Shard {
         if let Some(handle) = crate::connection::Connection::from_erased(&lane.connection) {
             handle.identify(identity.clone());
         }
+        self.set_expiry(socket, identity.expires);
     }
 
     /// Runs one of the endpoint's hooks, if it has it.
@@ -209,6 +210,9 @@ impl Shard {
     /// The hook for new connections admits the connection, or its refusal ends it; others have no
     /// say.
     fn on_hook_reply(&mut self, socket: SocketId, gate: Gate, reply: &OwnedReply, closed: bool) {
+        if gate == Gate::Upgrade && !closed {
+            return self.on_guard_reply(socket, reply);
+        }
         if gate != Gate::Connect || closed {
             return;
         }
@@ -296,7 +300,18 @@ impl Shard {
         Some(key)
     }
 
-    fn form_of(&self, socket: SocketId) -> Form {
+    /// The dialect is known: what handlers answer is in its form from now on.
+    pub(super) fn set_form(&mut self, socket: SocketId) {
+        let form = self.form_of(socket);
+        let lane = self.connections.get(socket).map_or(NO_LANE, super::Connection::lane);
+        let Some(lane) = self.lanes.get_mut(lane as usize) else { return };
+        lane.form = form;
+        if let Some(handle) = crate::connection::Connection::from_erased(&lane.connection) {
+            handle.set_form(form);
+        }
+    }
+
+    pub(super) fn form_of(&self, socket: SocketId) -> Form {
         let Some(connection) = self.connections.get(socket) else { return Form::Json };
         let endpoint = self.node.endpoints.get(usize::from(connection.endpoint));
         let dialect = endpoint.and_then(|e| e.dialects.get(connection.dialect()));
@@ -344,7 +359,7 @@ fn lent(reply: &mut OwnedReply) -> Reply<'_> {
         OwnedReply::Item(payload) => Reply::Item(std::mem::replace(payload, Payload::Undefined)),
         OwnedReply::End => Reply::End,
         OwnedReply::Room(room) => Reply::Room(room),
-        OwnedReply::Identity(identity) => Reply::Identity(identity),
+        OwnedReply::Verdict(verdict) => Reply::Verdict(verdict),
         OwnedReply::Error(error) => Reply::Error(error),
         OwnedReply::Missing | OwnedReply::Panicked => Reply::Missing,
     }

@@ -207,7 +207,7 @@ fn must_wait(call: &PendingCall, earlier: &PendingCall) -> bool {
 /// The hooks for the beginning and the end of a connection overlap with nothing, whatever order a
 /// call has: a client that is not admitted has called nothing, and the last hook is the last.
 fn is_alone(caller: Caller) -> bool {
-    matches!(caller, Caller::Hook(Gate::Connect | Gate::Disconnect))
+    matches!(caller, Caller::Hook(Gate::Upgrade | Gate::Connect | Gate::Disconnect))
 }
 
 #[cfg(test)]

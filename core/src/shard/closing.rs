@@ -4,7 +4,7 @@
 //! and a wait for the peer's end, because closing a socket with unread input would turn our last
 //! bytes into a reset. The hook for the end of a connection comes after all its calls.
 
-use fulmar_dialect::{Gate, Session};
+use fulmar_dialect::{Dialect, Gate, Session};
 use fulmar_driver::{CloseCause, SocketId};
 use fulmar_proto::ProtocolError;
 use fulmar_proto::ws::{close, write_close};
@@ -25,8 +25,12 @@ impl Shard {
         } else {
             format!("{} ({key})", reason.code())
         };
+        let (code, text) = match self.close_words(socket, reason) {
+            Some((code, words)) => (code, words.to_owned()),
+            None => (reason.told(), text),
+        };
         let mut session = self.take_session(socket);
-        self.finish(socket, &mut session, reason, reason.told(), &text, Finish::AfterReplies);
+        self.finish(socket, &mut session, reason, code, &text, Finish::AfterReplies);
     }
 
     /// A session, a handler or the embedder wants it.
@@ -37,9 +41,11 @@ impl Shard {
         code: u16,
         text: &str,
     ) {
-        let reason = match code {
-            close::POLICY => Reason::PolicyViolation,
-            _ => Reason::ClosedByServer,
+        let named = self.dialect_of(socket).and_then(|dialect| dialect.close_reason(code));
+        let reason = match named.and_then(Reason::by_code) {
+            Some(reason) => reason,
+            None if code == close::POLICY => Reason::PolicyViolation,
+            None => Reason::ClosedByServer,
         };
         let code = if close::is_valid(code) { code } else { close::NORMAL };
         self.finish(socket, session, reason, code, text, Finish::AfterReplies);
@@ -75,14 +81,21 @@ impl Shard {
             close::POLICY => Reason::TooManyFragments,
             _ => Reason::ProtocolError,
         };
-        self.finish(
-            socket,
-            session,
-            reason,
-            error.close_code(),
-            error.reason(),
-            Finish::AfterReplies,
-        );
+        let words = self.close_words(socket, reason);
+        let (code, text) = words.unwrap_or_else(|| (error.close_code(), error.reason()));
+        self.finish(socket, session, reason, code, text, Finish::AfterReplies);
+    }
+
+    /// What the connection's protocol says instead of the server's own words.
+    fn close_words(&self, socket: SocketId, reason: Reason) -> Option<(u16, &'static str)> {
+        self.dialect_of(socket)?.close_words(reason.code())
+    }
+
+    /// The protocol that a connection speaks, once it is open.
+    fn dialect_of(&self, socket: SocketId) -> Option<&dyn Dialect> {
+        let connection = self.connections.get(socket)?;
+        let endpoint = self.node.endpoints.get(usize::from(connection.endpoint))?;
+        endpoint.dialects.get(connection.dialect()).map(|(dialect, _)| &**dialect)
     }
 
     /// The output side has closed it with 1013 already.
@@ -216,19 +229,25 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(socket) else { return };
         let was_open = connection.is_open();
         self.pending -= usize::from(connection.stage == Stage::Request);
+        let id = connection.id();
         let (lane, endpoint) = (connection.end(), connection.endpoint);
         self.stats.reasons.bump(reason);
-        self.seals.remove(&socket);
+        self.seals.remove(socket);
         self.compressors.forget(socket);
+        if id != 0 {
+            self.node.directory.remove(id);
+            self.node.cluster.client(id, false);
+        }
         if was_open {
             self.stats.closed += 1;
             self.stats.open -= 1;
-            self.close_lane(lane, endpoint);
         }
+        // A request that a guard looks at has a lane too, but has never been connected.
+        self.close_lane(lane, endpoint, was_open);
     }
 
     /// Stops the calls of a connection that is gone; its hook comes last.
-    fn close_lane(&mut self, key: u32, endpoint: u16) {
+    fn close_lane(&mut self, key: u32, endpoint: u16, was_open: bool) {
         let Some(lane) = self.lanes.get_mut(key as usize) else { return };
         let dropped = lane.close();
         if !dropped.is_empty() {
@@ -236,8 +255,9 @@ impl Shard {
         }
         let handle = crate::connection::Connection::from_erased(&lane.connection);
         let local = handle.and_then(|handle| handle.end());
-        let has_hook = self.node.endpoints[usize::from(endpoint)].has_gate(Gate::Disconnect);
-        if has_hook {
+        let endpoint_of = self.node.endpoints.get(usize::from(endpoint));
+        let has_hook = endpoint_of.is_some_and(|endpoint| endpoint.has_gate(Gate::Disconnect));
+        if was_open && has_hook {
             self.enqueue_hook(key, endpoint, Gate::Disconnect);
         }
         if let Some(local) = local {

@@ -11,7 +11,7 @@ use fulmar_proto::http::HeadScanner;
 use fulmar_proto::ws::deflate::Deflate;
 use fulmar_proto::ws::{Decoder, Role};
 
-use super::deadlines::{Deadlines, Mark};
+use super::deadlines::{Deadlines, Mark, Wanted};
 use crate::flags::{Flag, Flags};
 use crate::paged::Paged;
 use crate::reason::Reason;
@@ -78,6 +78,10 @@ pub(crate) struct Extras {
     pub(crate) stash: Vec<u8>,
     /// When its session wants to be called.
     pub(crate) session_due: Mark,
+    /// When what it proved itself with expires.
+    pub(crate) expires: Mark,
+    /// Under which it is found; 0 if it is not.
+    pub(crate) id: u128,
     /// Its calls, once there was one.
     pub(crate) lane: u32,
     /// Index among the endpoint's dialects.
@@ -93,6 +97,8 @@ impl Default for Extras {
             decoder: None,
             stash: Vec::new(),
             session_due: Mark::default(),
+            expires: Mark::default(),
+            id: 0,
             lane: NO_LANE,
             dialect: 0,
             deflate: None,
@@ -106,6 +112,8 @@ impl Extras {
             && self.decoder.is_none()
             && self.stash.is_empty()
             && self.session_due == Mark::default()
+            && self.expires == Mark::default()
+            && self.id == 0
             && self.lane == NO_LANE
             && self.dialect == 0
             && self.deflate.is_none()
@@ -121,6 +129,23 @@ pub(crate) struct Request {
     pub(crate) peer: SocketAddr,
     /// What it will be told whatever it asks.
     pub(crate) refuse: Option<Reason>,
+    /// What it asked, while its endpoint's guard makes up its mind.
+    pub(crate) asked: Option<Box<Asked>>,
+}
+
+/// A request whose answer waits for its endpoint's guard.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// The endpoint's index.
+    pub(crate) endpoint: usize,
+    /// What it is answered if it is let in.
+    pub(crate) answer: Vec<u8>,
+    /// The subprotocol agreed on.
+    pub(crate) subprotocol: Option<Box<str>>,
+    /// What of permessage-deflate was negotiated.
+    pub(crate) deflate: Option<Deflate>,
+    /// Frames that came with the request.
+    pub(crate) rest: Vec<u8>,
 }
 
 /// What is needed to talk: taken out of the table while it is at work.
@@ -182,9 +207,17 @@ impl Connection {
         self.extras()?.deflate
     }
 
-    /// When its session wants to be called.
-    pub(crate) fn session_due(&self) -> Mark {
-        self.extras().map_or_else(Mark::default, |extras| extras.session_due)
+    /// When its session wants to be called, and when its identity expires.
+    pub(crate) fn wanted(&self) -> Wanted {
+        self.extras().map_or_else(Wanted::default, |extras| Wanted {
+            session: extras.session_due,
+            expiry: extras.expires,
+        })
+    }
+
+    /// The id under which it is found; 0 if it is not.
+    pub(crate) fn id(&self) -> u128 {
+        self.extras().map_or(0, |extras| extras.id)
     }
 
     /// Gives back what nothing is in any more.

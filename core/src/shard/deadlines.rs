@@ -38,6 +38,15 @@ impl Mark {
     }
 }
 
+/// Deadlines that few connections have.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted {
+    /// When the session wants to be called.
+    pub(crate) session: Mark,
+    /// When what the client proved itself with expires.
+    pub(crate) expiry: Mark,
+}
+
 /// How long an endpoint lets an open connection be silent, in ticks; `None`: for ever.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Silence {
@@ -53,6 +62,7 @@ pub(crate) enum Due {
     Idle,
     Ping,
     Session,
+    Expiry,
 }
 
 impl Deadlines {
@@ -77,9 +87,15 @@ impl Deadlines {
         self.awaited = Mark::at(due);
     }
 
+    /// How long nothing has been received, in milliseconds.
+    pub(crate) fn silent_for(&self, now: Tick) -> u64 {
+        let last = self.last_received.tick(now).unwrap_or(now);
+        now.milliseconds_since(last)
+    }
+
     /// The first thing that is due, for an open connection with its `silence` and what its session
     /// asked for, or for another one.
-    pub(crate) fn due(&self, now: Tick, silence: Option<Silence>, session: Mark) -> Option<Due> {
+    pub(crate) fn due(&self, now: Tick, silence: Option<Silence>, wanted: Wanted) -> Option<Due> {
         let Some(silence) = silence else {
             return self.awaited.is_due(now).then_some(Due::Stage);
         };
@@ -90,7 +106,10 @@ impl Deadlines {
         if silence.idle.is_some_and(|most| silent >= most) {
             return Some(Due::Idle);
         }
-        if session.is_due(now) {
+        if wanted.expiry.is_due(now) {
+            return Some(Due::Expiry);
+        }
+        if wanted.session.is_due(now) {
             return Some(Due::Session);
         }
         let must_ping =
@@ -99,12 +118,13 @@ impl Deadlines {
     }
 
     /// When to look again.
-    pub(crate) fn next(&self, now: Tick, silence: Option<Silence>, session: Mark) -> Option<Tick> {
+    pub(crate) fn next(&self, now: Tick, silence: Option<Silence>, wanted: Wanted) -> Option<Tick> {
         let last = self.last_received.tick(now).unwrap_or(now);
         let silence = silence.unwrap_or(Silence { idle: None, ping: None });
         let ping = silence.ping.filter(|_| self.awaited == Mark::default());
         let silent = [silence.idle, ping].into_iter().flatten().min();
-        let marked = [self.awaited, session].into_iter().filter_map(|mark| mark.tick(now)).min();
+        let marks = [self.awaited, wanted.session, wanted.expiry];
+        let marked = marks.into_iter().filter_map(|mark| mark.tick(now)).min();
         marked.into_iter().chain(silent.map(|ticks| Tick(last.0 + ticks))).min()
     }
 }
@@ -115,7 +135,7 @@ mod tests {
 
     const SILENCE: Option<Silence> = Some(Silence { idle: Some(100), ping: Some(30) });
 
-    const NO_MARK: Mark = Mark(0);
+    const NO_MARK: Wanted = Wanted { session: Mark(0), expiry: Mark(0) };
 
     #[test]
     fn a_silent_connection_is_pinged_then_given_up() {

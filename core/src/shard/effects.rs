@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use fulmar_dialect::{Delivery, Effect, Host, Kind, Message, Part, Payload, Value};
+use fulmar_dialect::{Delivery, Effect, Host, Kind, Message, Part, Payload, Sent, Value};
 use fulmar_driver::SocketId;
 use fulmar_proto::ws::{self, Opcode};
 
 use super::Shard;
 use super::connection::Connection;
 use crate::node::{connection_id, connection_number, payload_of};
-use crate::output::{self, BodyPart, Encoding, JoinRequest, Publication, Refused};
+use crate::output::{self, BodyPart, Encoding, Exclude, JoinRequest, Publication, Reach, Refused};
 use crate::reason::Reason;
 use crate::worker::Job;
 
@@ -23,11 +23,12 @@ pub(super) struct SessionHost<'a> {
     shard: &'a mut Shard,
     socket: SocketId,
     close: Option<(u16, Box<str>)>,
+    last_sent: Sent,
 }
 
 impl<'a> SessionHost<'a> {
     pub(super) fn new(shard: &'a mut Shard, socket: SocketId) -> Self {
-        Self { shard, socket, close: None }
+        Self { shard, socket, close: None, last_sent: Sent::Sent }
     }
 
     /// How the session wants to end, if it does. Done when it has returned: it is told of its end.
@@ -40,7 +41,7 @@ impl Host for SessionHost<'_> {
     fn effect(&mut self, effect: Effect<'_>) {
         let (shard, socket) = (&mut *self.shard, self.socket);
         match effect {
-            Effect::Send { message, kind } => shard.send(socket, message, kind),
+            Effect::Send { message, kind } => self.last_sent = shard.send(socket, message, kind),
             Effect::Publish { room, event, payload, exclude_self } => {
                 shard.publish(socket, room, event, payload, exclude_self);
             }
@@ -72,6 +73,10 @@ impl Host for SessionHost<'_> {
         self.shard.output.room_name(name).unwrap_or_else(|| name.into())
     }
 
+    fn last_sent(&self) -> Sent {
+        self.last_sent
+    }
+
     fn now(&self) -> u64 {
         self.shard.clock.wall_milliseconds()
     }
@@ -83,13 +88,16 @@ impl Host for SessionHost<'_> {
 
 impl Shard {
     /// A message to one connection: framed into its lane, copied once.
-    fn send(&mut self, socket: SocketId, message: Message<'_>, kind: Kind) {
+    fn send(&mut self, socket: SocketId, message: Message<'_>, kind: Kind) -> Sent {
         let (opcode, payload) = match message {
             Message::Text(text) | Message::Batch(text) => (Opcode::Text, text.as_bytes()),
             Message::Binary(bytes) => (Opcode::Binary, bytes),
         };
+        let before = self.output.queued(socket);
+        let waits = if before == 0 { Sent::Sent } else { Sent::Queued };
         if self.is_sealed(socket) {
-            return self.send_sealed(socket, opcode == Opcode::Binary, payload);
+            self.send_sealed(socket, opcode == Opcode::Binary, payload);
+            return Sent::Queued;
         }
         let Self { output, compressors, connections, node, .. } = self;
         let deflate = connections.get(socket).and_then(Connection::deflate);
@@ -115,10 +123,14 @@ impl Shard {
             Kind::Data => output.data_with(socket, write),
         };
         match done {
-            Ok(()) => self.stats.messages_out += 1,
+            Ok(()) => {
+                self.stats.messages_out += 1;
+                return waits;
+            }
             Err(Refused::Backlog) => self.stats.reasons.bump(Reason::DroppedBacklog),
             Err(_) => {}
         }
+        Sent::Dropped
     }
 
     fn publish(
@@ -130,11 +142,15 @@ impl Shard {
         exclude_self: bool,
     ) {
         self.stats.published += 1;
-        let exclude = exclude_self.then_some(output::ConnectionId { shard: self.id, socket });
+        let exclude = match exclude_self {
+            true => Exclude::One(output::ConnectionId { shard: self.id, socket }),
+            false => Exclude::Nobody,
+        };
         // A room with members here has its name already.
         let room = self.output.room_name(room).unwrap_or_else(|| Arc::from(room));
         let payload = payload_of(payload);
-        let publication = Publication { room, event: event.into(), payload, exclude };
+        let reach = Reach::Cluster;
+        let publication = Publication { room, event: event.into(), payload, exclude, reach };
         self.output.publish(Some(socket), publication);
         if self.output.outbound_bytes() > PUBLISHED_BYTES_MAX {
             self.throttle(socket);

@@ -8,20 +8,23 @@ use fulmar_proto::http::{
     self, HeadLimits, HeadScanner, HttpError, Request as Head, choose_subprotocol, upgrade,
     write_response, write_switching_protocols,
 };
-use fulmar_proto::ws::deflate::{self, Deflate};
+use fulmar_proto::ws::deflate;
 
-use super::connection::{PAUSED_ADMISSION, Request, Stage};
+use super::connection::{Asked, NO_LANE, PAUSED_ADMISSION, Request, Stage};
+use super::guarding::with_request;
 use super::{Command, Shard};
 use crate::connection::{Connection as Handle, ConnectionDetails};
+use crate::hub::Hub;
 use crate::node::Mounted;
-use crate::output::Finish;
+use crate::output::{ConnectionId, Finish};
 use crate::page::Page;
 use crate::path::Parameters;
 use crate::reason::Reason;
 
 impl Shard {
     pub(super) fn new_request(&self, peer: SocketAddr, refuse: Option<Reason>) -> Request {
-        Request { buffer: Vec::new(), scanner: HeadScanner::default(), peer, refuse }
+        let (buffer, scanner) = (Vec::new(), HeadScanner::default());
+        Request { buffer, scanner, peer, refuse, asked: None }
     }
 
     fn head_limits(&self) -> HeadLimits {
@@ -35,6 +38,9 @@ impl Shard {
 
     /// More of a request. The whole head in one read, the usual case, is never copied.
     pub(super) fn on_request_bytes(&mut self, socket: SocketId, bytes: &mut [u8]) {
+        if self.keep_for_later(socket, bytes) {
+            return;
+        }
         let limits = self.head_limits();
         let Some(connection) = self.connections.get_mut(socket) else { return };
         let Some(request) = connection.request_mut() else { return };
@@ -91,7 +97,11 @@ impl Shard {
         let ours = endpoint.dialects.iter().flat_map(|(dialect, _)| dialect.subprotocols());
         let named = endpoint.subprotocols.iter().map(|name| &**name);
         let ours: Vec<&str> = ours.copied().chain(named).collect();
-        let subprotocol = choose_subprotocol(asked.subprotocols(), &ours);
+        let subprotocol = if ours.contains(&"*") {
+            asked.subprotocols().next()
+        } else {
+            choose_subprotocol(asked.subprotocols(), &ours)
+        };
         let deflate = match &node.config.deflate {
             Some(options) if endpoint.deflate => {
                 let offer = asked.extensions();
@@ -102,72 +112,65 @@ impl Shard {
         let mut answer = Vec::with_capacity(256);
         let extensions = deflate.as_ref().map(|(_, answer)| &**answer);
         write_switching_protocols(&mut answer, asked.key(), subprotocol, extensions);
+        let deflate = deflate.map(|(parameters, _)| parameters);
+        let arrival = Arrival { index, head, peer, parameters, subprotocol };
+        if endpoint.has_gate(Gate::Upgrade) {
+            if let Some(connection) = self.connections.get_mut(socket) {
+                connection.endpoint = u16::try_from(index).unwrap_or(u16::MAX);
+            }
+            let headers = arrival.headers();
+            arrival.with_request(self, socket, &headers, |shard, request| {
+                shard.add_handle(socket, true, request);
+            });
+            let subprotocol = subprotocol.map(Into::into);
+            let rest = rest.to_vec();
+            let asked = Asked { endpoint: index, answer, subprotocol, deflate, rest };
+            return self.ask_guard(socket, asked);
+        }
         if self.output.reply_with(socket, |out| out.extend_from_slice(&answer)).is_err() {
             return;
         }
-        let deflate = deflate.map(|(parameters, _)| parameters);
-        let opening = Opening { index, head, peer, parameters, subprotocol, deflate };
-        self.open(socket, &opening);
+        if let Some(connection) = self.connections.get_mut(socket) {
+            connection.extras_mut().deflate = deflate;
+        }
+        let headers = arrival.headers();
+        arrival.with_request(self, socket, &headers, |shard, request| {
+            shard.open(socket, index, request);
+        });
         if !rest.is_empty() {
             // Frames that came with the request are served, not lost.
             self.on_more_bytes(socket, rest);
         }
     }
 
-    fn open(&mut self, socket: SocketId, opening: &Opening<'_, '_>) {
+    /// It is a WebSocket from here on.
+    pub(super) fn open(&mut self, socket: SocketId, index: usize, request: &OpenRequest<'_>) {
         let node = self.node.clone();
-        let endpoint = &node.endpoints[opening.index];
+        let endpoint = &node.endpoints[index];
         let Some(connection) = self.connections.get_mut(socket) else { return };
         connection.stage = Stage::Open;
         self.pending -= 1;
-        connection.endpoint = u16::try_from(opening.index).unwrap_or(u16::MAX);
+        connection.endpoint = u16::try_from(index).unwrap_or(u16::MAX);
         connection.deadlines.received(self.now);
-        let extras = connection.extras_mut();
-        (extras.request, extras.deflate) = (None, opening.deflate);
+        connection.extras_mut().request = None;
         connection.tidy();
         self.stats.opened += 1;
         self.stats.open += 1;
         self.output.set_profile(socket, endpoint.profile);
-        let dialect = self.dialect_by(endpoint, opening.subprotocol);
-        let link = Link::new(node.clone(), self.number(socket));
-        let id = self.entropy.uuid();
-        let headers = opening.headers();
-        let parameters: Vec<(&str, &str)> =
-            opening.parameters.iter().map(|(name, value)| (*name, &**value)).collect();
-        let request = OpenRequest {
-            path: opening.head.path,
-            query: opening.head.query,
-            parameters: &parameters,
-            headers: &headers,
-            subprotocol: opening.subprotocol,
-            peer: opening.peer,
-            id,
-            identity: None,
-            link: &link,
-            main: &endpoint.main,
-        };
+        let dialect = self.dialect_by(endpoint, request.subprotocol);
         let chosen = dialect.unwrap_or(0);
-        let session = dialect.map(|index| endpoint.dialects[index].0.open(&request));
+        let session = dialect.map(|index| endpoint.dialects[index].0.open(request));
         if let Some(connection) = self.connections.get_mut(socket) {
             connection.session = session;
             connection.extras_mut().dialect = u8::try_from(chosen).unwrap_or(0);
             connection.tidy();
         }
-        if endpoint.has_handlers || dialect.is_none() {
-            let form = endpoint.dialects.get(chosen).map(|(dialect, _)| dialect.form());
-            let details = ConnectionDetails {
-                id,
-                peer: opening.peer,
-                path: opening.head.path.into(),
-                query: opening.head.query.into(),
-                parameters: owned(&parameters),
-                headers: owned(&headers),
-                identity: None,
-                link: link.clone(),
-                form: form.unwrap_or(fulmar_dialect::Form::Json),
-                rooms: node.clone(),
-            };
-            self.add_lane(socket, link.clone(), Handle::new(details).erase());
+        if endpoint.has_handlers || dialect.is_none() || endpoint.is_addressable(chosen) {
+            self.add_handle(socket, endpoint.has_handlers || dialect.is_none(), request);
+        }
+        if dialect.is_some() {
+            self.set_form(socket);
+            self.enter(socket, endpoint.is_addressable(chosen), request.id);
         }
         if endpoint.has_gate(Gate::Connect) {
             // Nothing is joined, said or heard before the hook has answered.
@@ -180,6 +183,41 @@ impl Shard {
             self.with_talk(socket, |session, host| session.on_open(host));
         }
         self.arm(socket);
+    }
+
+    /// Makes what handlers know of a connection, and its lane, if it has none yet.
+    fn add_handle(&mut self, socket: SocketId, with_headers: bool, request: &OpenRequest<'_>) {
+        if self.connections.get(socket).is_none_or(|connection| connection.lane() != NO_LANE) {
+            return;
+        }
+        let node = &self.node;
+        let headers = if with_headers { request.headers } else { &[] };
+        let details = ConnectionDetails {
+            id: request.id,
+            opened_at: self.clock.wall_milliseconds(),
+            peer: request.peer,
+            path: request.path.into(),
+            query: request.query.into(),
+            parameters: owned(request.parameters),
+            headers: owned(headers),
+            identity: None,
+            link: request.link.clone(),
+            form: self.form_of(socket),
+            rooms: node.clone(),
+            hub: Some(Hub::new(node.clone())),
+        };
+        let link = request.link.clone();
+        self.add_lane(socket, link, Handle::new(details).erase());
+    }
+
+    /// Has a connection found by its id from now on.
+    fn enter(&mut self, socket: SocketId, is_addressable: bool, id: u128) {
+        let Some(connection) = self.connections.get_mut(socket) else { return };
+        if is_addressable && connection.id() == 0 {
+            connection.extras_mut().id = id;
+            self.node.directory.insert(id, ConnectionId { shard: self.id, socket });
+            self.node.cluster.client(id, true);
+        }
     }
 
     /// Which dialect is spoken from the start: the one whose subprotocol was agreed on, or the only
@@ -217,25 +255,15 @@ impl Shard {
         let Some(handle) = lane.and_then(|lane| Handle::from_erased(&lane.connection)) else {
             return;
         };
-        let headers: Vec<(&str, &str)> = handle.headers().collect();
-        let parameters: Vec<(&str, &str)> = handle.parameters().collect();
-        let identity = handle.identity();
-        *session = Some(chosen_dialect.open(&OpenRequest {
-            path: handle.path(),
-            query: handle.query(),
-            parameters: &parameters,
-            headers: &headers,
-            subprotocol: None,
-            peer: handle.peer_address(),
-            id: handle.id_bits(),
-            identity: identity.as_ref(),
-            link: handle.link(),
-            main: &endpoint.main,
+        *session = Some(with_request(&handle, None, &endpoint.main, |request| {
+            chosen_dialect.open(request)
         }));
+        self.enter(socket, chosen_dialect.is_addressable(), handle.id_bits());
         if let Some(connection) = self.connections.get_mut(socket) {
             connection.extras_mut().dialect = u8::try_from(chosen).unwrap_or(0);
             connection.tidy();
         }
+        self.set_form(socket);
         self.with_session(socket, session, |session, host| session.on_open(host));
     }
 
@@ -244,9 +272,10 @@ impl Shard {
         if head.method != "GET" && !is_head {
             return self.refuse(socket, Reason::MethodNotAllowed, Some(("Allow", "GET, HEAD")));
         }
-        let mut out = Vec::with_capacity(256 + page.body.len());
+        let (status, body) = page.answer();
+        let mut out = Vec::with_capacity(256 + body.len());
         let headers = [("Content-Type", &*page.content_type), ("Cache-Control", "no-cache")];
-        write_response(&mut out, 200, &headers, &page.body, is_head);
+        write_response(&mut out, status, &headers, &body, is_head);
         self.depart(socket, Reason::PageServed);
         self.last_words(socket, &out, Finish::AfterReplies);
     }
@@ -288,17 +317,43 @@ impl Shard {
     }
 }
 
-/// What is known of a connection that opens.
-struct Opening<'a, 'b> {
+/// A request for a connection.
+struct Arrival<'a, 'b> {
     index: usize,
     head: &'a Head<'b>,
     peer: SocketAddr,
     parameters: Parameters<'a>,
     subprotocol: Option<&'a str>,
-    deflate: Option<Deflate>,
 }
 
-impl Opening<'_, '_> {
+impl Arrival<'_, '_> {
+    /// The request as sessions see it, with an id of its own.
+    fn with_request(
+        &self,
+        shard: &mut Shard,
+        socket: SocketId,
+        headers: &[(&str, &str)],
+        work: impl FnOnce(&mut Shard, &OpenRequest<'_>),
+    ) {
+        let node = shard.node.clone();
+        let link = Link::new(node.clone(), shard.number(socket));
+        let parameters: Vec<(&str, &str)> =
+            self.parameters.iter().map(|(name, value)| (*name, &**value)).collect();
+        let request = OpenRequest {
+            path: self.head.path,
+            query: self.head.query,
+            parameters: &parameters,
+            headers,
+            subprotocol: self.subprotocol,
+            peer: self.peer,
+            id: shard.entropy.uuid(),
+            identity: None,
+            link: &link,
+            main: &node.endpoints[self.index].main,
+        };
+        work(shard, &request);
+    }
+
     /// Fields whose values are text; others no handler could use.
     fn headers(&self) -> Vec<(&str, &str)> {
         let fields = self.head.headers();

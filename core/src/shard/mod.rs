@@ -7,6 +7,8 @@
 //! | file | what |
 //! |---|---|
 //! | [`connection`] | one connection's input side, and the table |
+//! | [`guarding`] | requests that wait for their endpoint's guard |
+//! | [`describing`] | what is told of clients |
 //! | [`handshake`] | from the first byte to the answer of the request |
 //! | [`talk`] | messages to sessions |
 //! | [`effects`] | what sessions want |
@@ -23,7 +25,9 @@ mod closing;
 mod compressing;
 mod connection;
 mod deadlines;
+mod describing;
 mod effects;
+mod guarding;
 mod handshake;
 mod sealing;
 mod talk;
@@ -44,7 +48,7 @@ use self::calls::Lanes;
 use self::compressing::Compressors;
 use self::connection::{Connection, Connections, OWES, PAUSED_OUTPUT, Stage};
 use self::deadlines::Deadlines;
-use self::sealing::Sealing;
+use self::sealing::Seals;
 use crate::clock::{ReadClock, Tick};
 use crate::entropy::Entropy;
 use crate::mailbox::{Mail, Post};
@@ -89,7 +93,7 @@ pub(crate) struct Shard {
     /// Streams that may go on when their clients have read more.
     owed: Vec<(SocketId, Arc<Control>)>,
     /// Connections whose output is sealed.
-    seals: HashMap<SocketId, Sealing, RandomState>,
+    seals: Seals,
     /// What embedders kept for connections that are gone, until their calls have ended.
     departed_locals: HashMap<u32, Box<dyn Any + Send>, RandomState>,
     /// Connections whose request is awaited, and how many may be.
@@ -138,6 +142,7 @@ impl Shard {
         let mut seeds = [[0; 8]; 4];
         seeds.iter_mut().for_each(|seed| entropy.fill(seed));
         let limits = &node.config.limits;
+        let sealing_max = limits.sealing_max.div_ceil(node.posts.len().max(1));
         let pending_max = limits.connections_pending_max.div_ceil(node.posts.len().max(1));
         let mut output = Output::new(OutputSettings {
             shard: id,
@@ -153,6 +158,9 @@ impl Shard {
             home_seed: node.home_seed,
             epoch: node.epoch,
         });
+        if node.cluster.fabric().is_some() {
+            output.join_cluster();
+        }
         for profile in node.profiles.iter().skip(1) {
             // Endpoints' profiles were checked to fit when the server was made.
             let _fits = output.add_profile(*profile);
@@ -179,7 +187,7 @@ impl Shard {
             stuck: Vec::new(),
             throttled: Vec::new(),
             owed: Vec::new(),
-            seals: HashMap::with_hasher(entropy.hasher()),
+            seals: Seals::new(entropy.hasher(), sealing_max),
             departed_locals: HashMap::with_hasher(entropy.hasher()),
             pending: 0,
             pending_max,
@@ -236,6 +244,9 @@ impl Shard {
                 // Whoever asked may have stopped waiting.
                 let _gone = to.send(self.stats());
             }
+            Mail::Describe { of, to } => {
+                let _gone = to.send(self.describe(&of));
+            }
             Mail::Stop { restarting } => self.stop(restarting),
             Mail::Cut => self.cut(),
         }
@@ -248,6 +259,8 @@ impl Shard {
         let mut out = Outgoing { node: &self.node, posted: [0; 4] };
         self.output.post(&mut out, drained);
         let posted = out.posted;
+        let cluster = &self.node.cluster;
+        self.output.take_upward(|upward| cluster.tell(upward));
         for (index, post) in self.node.posts.iter().enumerate() {
             if posted[index / 64] & 1 << (index % 64) != 0 {
                 post.kick();

@@ -9,6 +9,7 @@ use super::connection::{PAUSED_OUTPUT, Stage};
 use super::deadlines::{Due, Mark, Silence};
 use super::{Command, Shard};
 use crate::clock::{Tick, Time};
+use crate::connection::Connection as Handle;
 use crate::reason::Reason;
 
 impl Shard {
@@ -30,7 +31,7 @@ impl Shard {
     pub(super) fn arm(&mut self, socket: SocketId) {
         let Some(connection) = self.connections.get(socket) else { return };
         let silence = self.silence(socket);
-        match connection.deadlines.next(self.now, silence, connection.session_due()) {
+        match connection.deadlines.next(self.now, silence, connection.wanted()) {
             Some(due) => self.wheel.arm(socket.index, due),
             None => self.wheel.disarm(socket.index),
         }
@@ -43,6 +44,32 @@ impl Shard {
             connection.tidy();
         }
         self.arm(socket);
+    }
+
+    /// Ends the connection when what its client proved itself with expires, unless it proves itself
+    /// again before: in milliseconds since 1970.
+    pub(super) fn set_expiry(&mut self, socket: SocketId, expires: Option<u64>) {
+        /// Marks reach no further; who stays longer is looked at again.
+        const FURTHEST: Duration = Duration::from_hours(365 * 24);
+        let wall = self.clock.wall_milliseconds();
+        let left = |expires: u64| Duration::from_millis(expires.saturating_sub(wall));
+        let due = expires.map(|expires| self.now.after(left(expires).min(FURTHEST)));
+        if let Some(connection) = self.connections.get_mut(socket) {
+            connection.extras_mut().expires = due.map_or_else(Mark::default, Mark::at);
+            connection.tidy();
+        }
+        self.arm(socket);
+    }
+
+    fn on_expiry(&mut self, socket: SocketId) {
+        let Some(connection) = self.connections.get(socket) else { return };
+        let lane = self.lanes.get(connection.lane() as usize);
+        let handle = lane.and_then(|lane| Handle::from_erased(&lane.connection));
+        let expires = handle.and_then(|handle| handle.identity()?.expires);
+        match expires.filter(|expires| *expires > self.clock.wall_milliseconds()) {
+            Some(later) => self.set_expiry(socket, Some(later)),
+            None => self.end(socket, Reason::TokenExpired),
+        }
     }
 
     /// Gives the stage, in which the connection is not open, a deadline from now on.
@@ -78,7 +105,7 @@ impl Shard {
         let is_read = !connection.is_paused();
         let is_stuck = connection.flags.has(PAUSED_OUTPUT);
         let is_request = connection.stage == Stage::Request;
-        match connection.deadlines.due(self.now, silence, connection.session_due()) {
+        match connection.deadlines.due(self.now, silence, connection.wanted()) {
             None => {}
             Some(Due::Stage) if is_request => self.refuse(socket, Reason::HandshakeTimeout, None),
             Some(Due::Stage) => {
@@ -92,6 +119,7 @@ impl Shard {
             Some(Due::Idle) if is_stuck => self.end(socket, Reason::SlowConsumer),
             Some(Due::Idle) => self.end(socket, Reason::IdleTimeout),
             Some(Due::Ping) => self.ping(socket),
+            Some(Due::Expiry) => self.on_expiry(socket),
             Some(Due::Session) => {
                 connection.extras_mut().session_due = Mark::default();
                 connection.tidy();

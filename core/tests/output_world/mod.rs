@@ -13,9 +13,9 @@ pub mod toy;
 use std::collections::{BTreeMap, VecDeque};
 
 use fulmar::output::{
-    BodyPart, ConnectionId, Delivery, Encoding, Finish, JoinRequest, Joined, Notice, Output,
-    OutputSettings, PayloadBytes, Policy, Position, ProfileId, Publication, Refused, Ticket,
-    home_of, wire,
+    BodyPart, ConnectionId, Delivery, Encoding, Exclude, Finish, JoinRequest, Joined, Notice,
+    Output, OutputSettings, PayloadBytes, Policy, Position, ProfileId, Publication, Reach, Refused,
+    Ticket, home_of, wire,
 };
 use fulmar_driver::SocketId;
 
@@ -231,7 +231,8 @@ impl World {
             room: toy::room_name(room),
             event: identity.to_string().into(),
             payload: PayloadBytes::Binary(payload),
-            exclude,
+            exclude: exclude.map_or(Exclude::Nobody, Exclude::One),
+            reach: Reach::Node,
         };
         self.shards[shard].publish(publisher, publication);
     }

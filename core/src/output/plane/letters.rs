@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::output::group::Marking;
-use crate::output::home::home_of;
+use crate::output::home::{Upward, home_of};
 use crate::output::mail::{Broadcast, ConnectionId, Position, Posts, RoomMail};
 use crate::output::{Number, Slot};
 
@@ -64,6 +64,16 @@ impl Output {
         for mail in split.kept {
             self.on_mail(mail);
         }
+    }
+
+    /// Has everything noted that other nodes are to know.
+    pub fn join_cluster(&mut self) {
+        self.home.join_cluster();
+    }
+
+    /// Hands over what other nodes are to know, in order.
+    pub fn take_upward(&mut self, each: impl FnMut(Upward)) {
+        self.home.take_upward(each);
     }
 
     fn on_subscribed(&mut self, name: &str, interest: u32, next: Position) {
@@ -127,8 +137,10 @@ impl Output {
                 self.touched.push_back(group_ref(key, interest, index));
             }
         }
-        if let Some(excluded) = message.publication.exclude.filter(|id| id.shard == self.shard) {
-            self.skip_excluded(key, excluded, number);
+        for excluded in message.publication.exclude.connections() {
+            if excluded.shard == self.shard {
+                self.skip_excluded(key, *excluded, number);
+            }
         }
     }
 

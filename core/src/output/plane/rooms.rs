@@ -54,6 +54,22 @@ pub enum Joined {
 const PUBLICATION_BYTES: usize = 256;
 
 impl Output {
+    /// The members of a room on this shard, each once.
+    pub fn members_in(&self, room: &str) -> Vec<SocketId> {
+        let Some(key) = self.rooms.key(room) else { return Vec::new() };
+        let Some(room) = self.rooms.get(key) else { return Vec::new() };
+        let mut members = Vec::with_capacity(room.members as usize);
+        for group in &room.groups {
+            members.extend(
+                group.members.between(0, narrow(group.members.len())).iter().map(|m| m.socket),
+            );
+            members.extend(group.aside.iter().map(|(index, _)| self.connections.id(*index)));
+        }
+        members.sort_unstable_by_key(|socket| (socket.index, socket.generation));
+        members.dedup();
+        members
+    }
+
     /// A join. Either way the stream begins here and now: with what is appended after this call.
     ///
     /// # Errors
