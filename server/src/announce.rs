@@ -1,11 +1,13 @@
 //! The first lines: what runs, with which configuration, where, and what to watch out for.
 
 use crate::config::Loaded;
-use crate::config::endpoint::{EndpointConfiguration, Mode, Role};
+use crate::config::auth::{Auth, JwtKeys, Method};
+use crate::config::endpoint::{Access, EndpointConfiguration, Mode, Role};
+use crate::config::fabric::{Fabric, Subscriptions};
 use crate::config::high::Warning;
 use crate::config::units::show_count;
 use crate::log::{Field, Level, Logger};
-use fulmar::ChosenIo;
+use fulmar::{ChosenIo, Running};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -35,6 +37,28 @@ pub(crate) fn starting(logger: &Logger, loaded: &Loaded, io: &ChosenIo, files: u
         [("nofile", Field::Number(files)), ("connections_max", Field::Number(connections))];
     logger.fact("limits", &words, &fields);
     endpoints(logger, &configuration.endpoints, configuration.demo);
+    auth(logger, &configuration.auth, &configuration.endpoints);
+}
+
+/// The Redis that connects this node with others, once it is known; after [`starting`]. Nothing for
+/// a node alone.
+pub(crate) fn fabric(logger: &Logger, from: &Fabric, running: &Running) {
+    let Some(fabric) = running.fabric() else { return };
+    let status = fabric.status();
+    let address = status.publisher_address.as_deref().unwrap_or("not connected yet");
+    let mode = match from.subscriptions {
+        Subscriptions::Interest => "interest",
+        Subscriptions::Patterns => "patterns",
+    };
+    let hub = running.hub();
+    let server_id = hub.server_id();
+    let fields = [
+        ("address", Field::Text(address)),
+        ("subscriptions", Field::Text(mode)),
+        ("server_id", Field::Text(server_id)),
+        ("connected", Field::Switch(status.is_ready())),
+    ];
+    logger.fact("fabric", &format!("{address} by {mode}, this node is {server_id}"), &fields);
 }
 
 /// The address that is listened on, once it is known; after [`starting`].
@@ -129,8 +153,48 @@ fn endpoints(logger: &Logger, endpoints: &[EndpointConfiguration], demo: bool) {
     logger.fact("endpoints", &words, &fields);
 }
 
+/// How clients prove who they are, and where they must. Nothing where they need not.
+fn auth(logger: &Logger, auth: &Auth, endpoints: &[EndpointConfiguration]) {
+    const SHOWN: usize = 6;
+    if auth.methods.is_empty() {
+        return;
+    }
+    let methods: Vec<String> = auth.methods.iter().map(|one| method(auth, *one)).collect();
+    let methods = methods.join(", ");
+    let asked = endpoints.iter().filter(|endpoint| endpoint.auth != Access::Off);
+    let asked = asked.map(|endpoint| format!("{} {}", endpoint.path, endpoint.auth.name()));
+    let mut shown: Vec<String> = asked.collect();
+    if shown.len() > SHOWN {
+        let more = shown.len() - SHOWN;
+        shown.truncate(SHOWN);
+        shown.push(format!("{more} more"));
+    }
+    let places = shown.join(" · ");
+    let places = if places.is_empty() { "no endpoint asks for it" } else { &places };
+    let fields = [("methods", Field::Text(&methods)), ("endpoints", Field::Text(places))];
+    logger.fact("auth", &format!("{methods}; {places}"), &fields);
+}
+
+fn method(auth: &Auth, method: Method) -> String {
+    let name = method.name();
+    match (method, &auth.jwt) {
+        (Method::Tokens, _) => format!("{name} ({})", show_count(auth.tokens.len() as u64)),
+        (Method::Jwt, Some(jwt)) => match &jwt.keys {
+            JwtKeys::Secret(_) => format!("{name} (secret)"),
+            JwtKeys::PublicKey(_) => format!("{name} (public key)"),
+            JwtKeys::File(path) => format!("{name} (keys in {})", path.display()),
+            // Without the query, which may hold a secret.
+            JwtKeys::Url(url) => {
+                format!("{name} (keys at {})", url.split('?').next().unwrap_or_default())
+            }
+        },
+        (Method::Anonymous | Method::Callback | Method::Jwt, _) => name.to_owned(),
+    }
+}
+
 fn describe(endpoint: &EndpointConfiguration) -> String {
     match &endpoint.mode {
+        Mode::Events(_) => format!("{} events", endpoint.path),
         Mode::Echo => format!("{} echo", endpoint.path),
         Mode::Room { room, role, .. } => {
             let role = match role {

@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::config::Inputs;
-use crate::config::units::parse_address;
+use crate::config::units::{parse_address, parse_duration};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -23,9 +23,9 @@ pub(crate) struct CommandLine {
     run: RunArguments,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 clean stop, 1 failure while running, 2 wrong usage, 70 \
-                          internal error, 75 graceful stop timed out, 77 permission denied, 78 \
-                          configuration invalid";
+const EXIT_CODES: &str = "Exit codes: 0 clean stop, 1 failure while running, 2 wrong usage, 69 \
+                          Redis not there at the start, 70 internal error, 75 graceful stop timed \
+                          out, 77 permission denied, 78 configuration invalid";
 
 impl CommandLine {
     /// The command that was asked for.
@@ -48,7 +48,136 @@ pub(crate) enum Command {
         markdown: bool,
     },
     /// Print a commented configuration file with the defaults
-    Genconfig,
+    Genconfig {
+        /// Print one with the defaults of another server
+        #[arg(long, value_name = "NAME")]
+        profile: Option<Profile>,
+    },
+    /// Publish an event to clients, from outside and through Redis
+    Emit(EmitArguments),
+    /// Make a JSON Web Token for tests, or check one
+    Token(TokenArguments),
+}
+
+/// A server whose defaults can be had.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Profile {
+    /// IGNIS's WebSocket helper
+    Ignis,
+}
+
+/// The flags of `fulmar emit`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct EmitArguments {
+    #[command(flatten)]
+    configuration: ConfigurationArguments,
+    /// Address of Redis, repeatable [default: fabric.urls of the configuration]
+    #[arg(long = "url", value_name = "URL", global = true)]
+    pub(crate) urls: Vec<String>,
+    /// Print how many nodes Redis has passed the event to
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+    #[command(subcommand)]
+    pub(crate) to: EmitTo,
+}
+
+/// Whom to tell.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum EmitTo {
+    /// One connection
+    Client {
+        /// The id of the connection
+        id: String,
+        #[command(flatten)]
+        what: EmitWhat,
+    },
+    /// All connections of a user
+    User {
+        /// The user
+        id: String,
+        #[command(flatten)]
+        what: EmitWhat,
+    },
+    /// The members of a room
+    Room {
+        /// The room
+        name: String,
+        #[command(flatten)]
+        what: EmitWhat,
+        /// A connection to leave out, repeatable
+        #[arg(long, value_name = "ID")]
+        exclude: Vec<String>,
+    },
+    /// Everybody who is authenticated
+    All {
+        #[command(flatten)]
+        what: EmitWhat,
+    },
+}
+
+/// What to tell.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct EmitWhat {
+    /// The event's name
+    pub(crate) event: String,
+    /// Its data as JSON
+    #[arg(default_value = "null")]
+    pub(crate) data: String,
+}
+
+/// The flags of `fulmar token`.
+#[derive(Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct TokenArguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<TokenCommand>,
+    #[command(flatten)]
+    pub(crate) make: TokenMake,
+}
+
+/// What to do with a token, if not to make one.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Check a token against the configuration: prints who it is, or why it is refused
+    Check(TokenCheck),
+}
+
+/// The flags of `fulmar token check`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TokenCheck {
+    #[command(flatten)]
+    configuration: ConfigurationArguments,
+    /// The token
+    pub(crate) token: String,
+}
+
+/// What a new token says and how it is signed.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TokenMake {
+    /// The user: the claim `sub`
+    #[arg(long, required = true)]
+    pub(crate) user: Option<String>,
+    /// How long it is valid
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = check_duration)]
+    pub(crate) expires_in: std::time::Duration,
+    /// One more claim, or another value of one, as JSON or a bare word; repeatable
+    #[arg(long = "claim", value_name = "NAME=VALUE")]
+    pub(crate) claims: Vec<String>,
+    /// Sign with this secret (HS256)
+    #[arg(long, conflicts_with_all = ["secret_file", "key"])]
+    pub(crate) secret: Option<String>,
+    /// Sign with the secret in this file (HS256)
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    pub(crate) secret_file: Option<PathBuf>,
+    /// Sign with the private key in this file (PEM, PKCS#8)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// The algorithm, to be sure that it is the one of the key
+    #[arg(long, value_name = "NAME")]
+    pub(crate) algorithm: Option<String>,
+    /// The id of the key: `kid` in the header
+    #[arg(long, value_name = "ID")]
+    pub(crate) key_id: Option<String>,
 }
 
 /// Where the configuration comes from.
@@ -154,6 +283,20 @@ impl RunArguments {
     }
 }
 
+impl EmitArguments {
+    /// The configuration that names the Redis to emit through.
+    pub(crate) fn inputs(&self) -> Inputs {
+        self.configuration.inputs()
+    }
+}
+
+impl TokenCheck {
+    /// The configuration to check against.
+    pub(crate) fn inputs(&self) -> Inputs {
+        self.configuration.inputs()
+    }
+}
+
 impl CheckArguments {
     /// What takes part in the configuration to check: what a run would read, less its flags.
     pub(crate) fn inputs(&self) -> Inputs {
@@ -184,6 +327,10 @@ impl LogFormat {
 /// Keeps the typed text: the key's own reader turns it into an address later.
 fn check_address(typed: &str) -> Result<String, String> {
     parse_address(typed).map(|_| typed.to_owned()).map_err(str::to_owned)
+}
+
+fn check_duration(typed: &str) -> Result<std::time::Duration, String> {
+    parse_duration(typed).map_err(str::to_owned)
 }
 
 #[cfg(test)]

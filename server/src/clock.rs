@@ -16,6 +16,11 @@ pub(crate) fn monotonic() -> Instant {
     Instant::now()
 }
 
+/// Waits, for commands that have nothing else to do.
+pub(crate) fn pause(time: std::time::Duration) {
+    std::thread::park_timeout(time);
+}
+
 /// `2026-02-03T04:05:06.789Z`: RFC 3339, UTC, with milliseconds.
 pub(crate) fn rfc3339(unix_milliseconds: u64) -> String {
     let seconds = unix_milliseconds / 1000;

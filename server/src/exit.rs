@@ -9,6 +9,10 @@ pub(crate) enum Code {
     Clean,
     /// 1: a failure while running, such as a lost listener.
     Failure,
+    /// 2: wrong usage of a command, found after its words were read (`EX_USAGE` in spirit).
+    Usage,
+    /// 69: something that was needed for the start is not there (`EX_UNAVAILABLE`).
+    Unavailable,
     /// 70: a fault of the program itself (`EX_SOFTWARE`).
     Internal,
     /// 75: the graceful stop ran out of time and connections were cut (`EX_TEMPFAIL`).
@@ -25,6 +29,8 @@ impl Code {
         match self {
             Self::Clean => 0,
             Self::Failure => 1,
+            Self::Usage => 2,
+            Self::Unavailable => 69,
             Self::Internal => 70,
             Self::DrainTimedOut => 75,
             Self::Permission => 77,

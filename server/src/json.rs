@@ -1,6 +1,14 @@
-//! Writing JSON text: the few shapes that the logger and `fulmar check --json` need.
+//! Writing JSON text: the few shapes that the logger and `fulmar check --json` need. And whether a
+//! text is JSON.
 
+use fulmar::dialect::payload::is_deep;
 use std::fmt::{self, Display, Write};
+
+/// Whether a text is one JSON value, nested no deeper than the server takes it.
+pub(crate) fn is_json(text: &str) -> bool {
+    // The parser recurses.
+    !is_deep(text) && sonic_rs::from_str::<sonic_rs::Value>(text).is_ok()
+}
 
 /// A JSON object under construction; members keep their order.
 #[derive(Debug)]

@@ -3,18 +3,23 @@
 #![forbid(unsafe_code)]
 
 mod announce;
+mod auth;
 mod cli;
 mod clock;
 mod config;
+mod emit;
 mod exit;
+mod fabric;
 mod json;
 mod log;
+mod mount;
 mod signal;
 mod start;
+mod token;
 
 use clap::Parser;
-use cli::{CheckArguments, Command, CommandLine, RunArguments};
-use config::document;
+use cli::{CheckArguments, Command, CommandLine, Profile, RunArguments, TokenCommand};
+use config::{document, profile};
 use exit::{Code, Failure};
 use log::{Level, Logger};
 use std::io::Write;
@@ -35,10 +40,27 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check(&arguments),
         Command::Configdoc { markdown: true } => print(&document::markdown()),
         Command::Configdoc { markdown: false } => print(&document::plain()),
-        Command::Genconfig => print(&document::example()),
+        Command::Genconfig { profile: None } => print(&document::example()),
+        Command::Genconfig { profile: Some(Profile::Ignis) } => print(profile::IGNIS),
+        Command::Emit(arguments) => tell(emit::emit(&arguments)),
+        Command::Token(arguments) => tell(match &arguments.command {
+            Some(TokenCommand::Check(arguments)) => token::check(arguments),
+            None => token::make(&arguments.make),
+        }),
     });
     // The panic's message is on standard error already.
     outcome.unwrap_or(Code::Internal).into()
+}
+
+/// Prints what a command found, or why it did not.
+fn tell(outcome: Result<String, Failure>) -> Code {
+    match outcome {
+        Ok(text) => print(&text),
+        Err(Failure { code, message }) => {
+            eprintln!("error: {message}");
+            code
+        }
+    }
 }
 
 fn run(arguments: &RunArguments) -> Code {

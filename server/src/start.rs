@@ -2,21 +2,22 @@
 //! running server here, and nowhere else.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Instant;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
 
-use fulmar::text::{Role, RoomOptions, Text};
 use fulmar::{
-    Backpressure, Config, DeflateOptions, Endpoint, EndpointOptions, Error, Limits, Page, Running,
-    Server, SlowPolicy, Stopped, Timeouts,
+    Backpressure, Config, DeflateOptions, Error, Limits, Page, Running, Server, SlowPolicy,
+    Stopped, Timeouts,
 };
 
 use crate::announce;
-use crate::config::endpoint::{self, EndpointConfiguration, Mode};
+use crate::auth::{self, Authenticators, Counts};
 use crate::config::high::{self, Configuration, Policy};
 use crate::config::{self, Inputs, Loaded};
 use crate::exit::{Code, Failure};
+use crate::fabric::{self, Readiness};
 use crate::log::{Field, Level, Logger};
+use crate::mount::mount;
 use crate::signal::{self, Request};
 
 /// The page at `/` while `demo` is on; it uses `/echo` and `/rooms/:room` on the same host.
@@ -24,6 +25,8 @@ const DEMO_PAGE: &str = include_str!("../demo/index.html");
 
 /// What ends the wait for a running server.
 enum Awaited {
+    /// The start is over.
+    Started(Result<Running, Error>),
     Signal(Request),
     /// The server ended by itself.
     Ended(Result<(), Error>),
@@ -48,15 +51,65 @@ pub(crate) fn run(
     let files = announce::raise_open_files();
     let io = configuration.io.choose().map_err(|error| failure(&error))?;
     announce::starting(logger, loaded, &io, files);
-    let server = server(configuration)?;
-    let running = server.start(configuration.listen).map_err(|error| failure(&error))?;
+    let authenticators = authenticators(configuration, logger)?;
+    let readiness = Readiness::new(authenticators.clone());
+    let server = server(configuration, authenticators.as_ref(), &readiness, logger)?;
+    let Some(running) = started(server, configuration, &awaited, &sender)? else {
+        logger.event(Level::Info, "stop", "stopped before the start was over", &[]);
+        return Ok(Code::Clean);
+    };
+    readiness.started(running.fabric());
+    announce::fabric(logger, &configuration.fabric, &running);
     let address = running.local_addr();
     announce::listening(logger, address);
     let too_few_files = announce::open_files_warning(configuration.limits.connections_max, files);
     announce::warnings(logger, &loaded.warnings);
     announce::warnings(logger, too_few_files.as_slice());
     announce::ready(logger, address, began.elapsed());
-    serve(running, &awaited, &sender, inputs, logger)
+    let refusals = Refusals { authenticators, told: Counts::default() };
+    serve(running, &awaited, &sender, inputs, logger, refusals)
+}
+
+/// Starts on a thread of its own: waiting for Redis may take long, and a signal must end it. `None`
+/// if one did.
+fn started(
+    server: Server<()>,
+    configuration: &Configuration,
+    awaited: &Receiver<Awaited>,
+    sender: &SyncSender<Awaited>,
+) -> Result<Option<Running>, Failure> {
+    let (listen, told) = (configuration.listen, sender.clone());
+    std::thread::spawn(move || told.send(Awaited::Started(server.start(listen))));
+    for happened in awaited {
+        match happened {
+            Awaited::Started(result) => return result.map(Some).map_err(|error| failure(&error)),
+            Awaited::Signal(Request::Stop | Request::StopNow) => return Ok(None),
+            // Nothing runs yet that could end, or be reloaded.
+            Awaited::Signal(Request::Reload) | Awaited::Ended(_) | Awaited::Stopped(_) => {}
+        }
+    }
+    Ok(None)
+}
+
+/// How often it is told who was refused.
+const REFUSALS_TOLD: Duration = Duration::from_secs(60);
+
+/// Who was refused, and how many of them the log knows.
+struct Refusals {
+    authenticators: Option<Arc<Authenticators>>,
+    told: Counts,
+}
+
+impl Refusals {
+    /// Logs those that are new.
+    fn tell(&mut self, logger: &Logger) {
+        let Some(authenticators) = &self.authenticators else { return };
+        let now = authenticators.counts();
+        if let Some(words) = auth::since(&self.told, &now) {
+            logger.event(Level::Info, "auth", &format!("refused: {words}"), &[]);
+        }
+        self.told = now;
+    }
 }
 
 /// Waits for signals until the server has stopped.
@@ -66,13 +119,23 @@ fn serve(
     sender: &SyncSender<Awaited>,
     inputs: &Inputs,
     logger: &Logger,
+    mut refusals: Refusals,
 ) -> Result<Code, Failure> {
     let (stopper, waiter) = running.split();
     let told = sender.clone();
     std::thread::spawn(move || told.send(Awaited::Ended(waiter.wait())));
     let mut stopping = false;
-    for happened in awaited {
+    loop {
+        let happened = match awaited.recv_timeout(REFUSALS_TOLD) {
+            Ok(happened) => happened,
+            Err(RecvTimeoutError::Timeout) => {
+                refusals.tell(logger);
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return Ok(Code::Clean),
+        };
         match happened {
+            Awaited::Started(_) => {}
             Awaited::Signal(Request::Reload) => revalidate(inputs, logger),
             Awaited::Signal(Request::Stop) if !stopping => {
                 stopping = true;
@@ -93,6 +156,7 @@ fn serve(
                 return Ok(Code::DrainTimedOut);
             }
             Awaited::Stopped(Stopped::Drained) => {
+                refusals.tell(logger);
                 logger.event(Level::Info, "stop", "stopped", &[]);
                 return Ok(Code::Clean);
             }
@@ -102,7 +166,6 @@ fn serve(
             Awaited::Ended(Err(error)) => return Err(failure(&error)),
         }
     }
-    Ok(Code::Clean)
 }
 
 fn failure(error: &Error) -> Failure {
@@ -111,17 +174,39 @@ fn failure(error: &Error) -> Failure {
         Error::Config { .. } | Error::Path { .. } => {
             Failure::new(Code::Configuration, error.to_string())
         }
+        Error::Fabric { error } => fabric::failure(&**error),
         _ => Failure::new(Code::Failure, error.to_string()),
     }
 }
 
+/// The configuration's authenticators, if it has any.
+fn authenticators(
+    configuration: &Configuration,
+    logger: &Arc<Logger>,
+) -> Result<Option<Arc<Authenticators>>, Failure> {
+    let auth = &configuration.auth;
+    if auth.methods.is_empty() && auth.callback.rooms_url.is_none() {
+        return Ok(None);
+    }
+    Authenticators::new(auth, Some(logger.clone())).map(|made| Some(Arc::new(made)))
+}
+
 /// The library's server of a configuration.
-fn server(configuration: &Configuration) -> Result<Server<()>, Failure> {
+fn server(
+    configuration: &Configuration,
+    authenticators: Option<&Arc<Authenticators>>,
+    readiness: &Readiness,
+    logger: &Arc<Logger>,
+) -> Result<Server<()>, Failure> {
     let mut server = Server::new(()).config(library_config(configuration));
     for endpoint in &configuration.endpoints {
-        server = server.mount(mount(endpoint)?);
+        server = server.mount(mount(endpoint, authenticators)?);
+    }
+    if let Some(options) = fabric::options(&configuration.fabric, logger) {
+        server = server.fabric(options);
     }
     server = server.page(Page::new("/healthz", "text/plain; charset=utf-8", "ok\n"));
+    server = server.page(readiness.page());
     if configuration.demo {
         server = server.page(Page::new("/", "text/html; charset=utf-8", DEMO_PAGE));
     }
@@ -151,6 +236,7 @@ fn library_config(configuration: &Configuration) -> Config {
             rooms_per_connection_max: limits.rooms_per_connection_max,
             calls_in_flight_max: limits.calls_in_flight_max,
             calls_queued_max: limits.calls_queued_max,
+            sealing_max: limits.sealing_max,
             mailbox_max: limits.mailbox_max,
             // A room must hold the longest message twice, or it could never be sent.
             room_retain_bytes_max: defaults.room_retain_bytes_max.max(longest.saturating_mul(2)),
@@ -175,34 +261,7 @@ fn library_config(configuration: &Configuration) -> Config {
     }
 }
 
-fn mount(endpoint: &EndpointConfiguration) -> Result<Endpoint<()>, Failure> {
-    let endpoint::Dialect::Text = endpoint.dialect;
-    let dialect = match &endpoint.mode {
-        Mode::Echo => Text::echo(),
-        Mode::Room { room, role, echo_to_self } => Text::room(RoomOptions {
-            room: room.to_string().parse().map_err(|error| {
-                Failure::new(Code::Configuration, format!("{}: {error}", endpoint.path))
-            })?,
-            role: match role {
-                endpoint::Role::Both => Role::Both,
-                endpoint::Role::Member => Role::Member,
-                endpoint::Role::Publisher => Role::Publisher,
-            },
-            echo_to_self: *echo_to_self,
-        }),
-    };
-    Ok(Endpoint::new(&endpoint.path).speaks(dialect).options(EndpointOptions {
-        backpressure: Some(backpressure(endpoint.backpressure)),
-        message_bytes_max: Some(endpoint.message_bytes_max),
-        idle: Some(endpoint.idle),
-        ping_interval: Some(endpoint.ping_interval),
-        origins: endpoint.origins.iter().map(|origin| origin.as_str().into()).collect(),
-        subprotocols: endpoint.subprotocols.iter().map(|name| name.as_str().into()).collect(),
-        no_deflate: false,
-    }))
-}
-
-fn backpressure(from: high::Backpressure) -> Backpressure {
+pub(crate) fn backpressure(from: high::Backpressure) -> Backpressure {
     Backpressure {
         bytes_max: u32::try_from(from.bytes_max).unwrap_or(u32::MAX),
         low_bytes: u32::try_from(from.low_bytes).unwrap_or(u32::MAX),

@@ -165,6 +165,76 @@ fn the_generated_file_is_valid() {
 }
 
 #[test]
+fn a_profile_is_a_valid_file_of_its_own() {
+    let directory = Directory::new("profile");
+    let output = directory.fulmar(&["genconfig", "--profile", "ignis"]);
+    assert!(out(&output).contains("MAX_PAYLOAD_LENGTH = 131072"), "{}", out(&output));
+    std::fs::write(directory.0.join("fulmar.toml"), &output.stdout).unwrap();
+    let output = directory.fulmar(&["check"]);
+    assert_eq!((code(&output), err(&output)), (0, ""));
+    assert_eq!(code(&directory.fulmar(&["genconfig", "--profile", "other"])), 2);
+}
+
+#[test]
+fn emit_refuses_what_cannot_be_sent_before_it_looks_for_redis() {
+    let directory = Directory::new("emit").with("bad.toml", "fabric.urls = ['x']\n");
+    let cases: [(&[&str], i32, &str); 6] = [
+        (&["all", "note", "hello"], 2, "error: the data is not JSON; did you mean '\"hello\"'?\n"),
+        (&["all", "note", "{\"a\":"], 2, "error: the data is not JSON\n"),
+        (&["room", "", "note"], 2, "error: the client, user, room or event is empty\n"),
+        (&["user", "ada", "note", "1"], 2, "no Redis: set fabric.urls in the configuration"),
+        (&["all", "note", "--url", "http://x"], 2, "expected redis://"),
+        (&["-c", "bad.toml", "all", "note"], 78, "error: bad.toml:1:16: fabric.urls: address 1"),
+    ];
+    for (arguments, expected, message) in cases {
+        let output = directory.fulmar(&[&["emit"], arguments].concat());
+        assert_eq!((code(&output), out(&output)), (expected, ""), "{arguments:?}");
+        assert!(err(&output).contains(message), "{arguments:?}\n{}", err(&output));
+    }
+}
+
+#[test]
+fn a_token_is_made_and_checked() {
+    const SECRET: &str = "a secret of more than 32 bytes, for tests only";
+    let text = format!("[auth]\nmethods = ['jwt']\n[auth.jwt]\nsecret = '{SECRET}'\n");
+    let directory = Directory::new("token").with("fulmar.toml", &text);
+    let make = ["token", "--user", "ada", "--secret", SECRET, "--claim", "team=red"];
+    let output = directory.fulmar(&make);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let output = directory.fulmar(&["token", "check", out(&output).trim()]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert!(out(&output).starts_with("{\"user\":\"ada\",\"expires\":\""), "{}", out(&output));
+    assert!(out(&output).contains("\"team\":\"red\""), "{}", out(&output));
+    let output = directory.fulmar(&[&make[..], &["--claim", "exp=1000"]].concat());
+    let output = directory.fulmar(&["token", "check", out(&output).trim()]);
+    assert_eq!((code(&output), err(&output)), (1, "error: the token is refused: expired\n"));
+    let output = directory.fulmar(&[&make[..], &["--algorithm", "ES256"]].concat());
+    assert_eq!((code(&output), out(&output)), (2, ""));
+    assert!(err(&output).contains("this key is for HS256"), "{}", err(&output));
+    for wrong in [&["token"][..], &["token", "--user", "ada"]] {
+        assert_eq!(code(&directory.fulmar(wrong)), 2, "{wrong:?}");
+    }
+}
+
+#[test]
+fn no_secret_is_shown_by_a_check() {
+    let text = "[auth]\nmethods = ['tokens']\ntokens = ['hunter2=ada']\n[fabric]\n\
+                urls = ['redis://:hunter2@127.0.0.1']\n";
+    let directory = Directory::new("secrets")
+        .with("good.toml", text)
+        .with("bad.toml", &text.replace("=ada", ""))
+        .with("worse.toml", &text.replace("hunter2=ada'", "hunter2"));
+    for (file, expected) in [("good.toml", 0), ("bad.toml", 78), ("worse.toml", 78)] {
+        for json in [&["--json"][..], &[]] {
+            let output = directory.fulmar(&[&["check", "-c", file], json].concat());
+            assert_eq!(code(&output), expected, "{file}");
+            let said = format!("{}{}", out(&output), err(&output));
+            assert!(!said.contains("hunter2"), "{said}");
+        }
+    }
+}
+
+#[test]
 fn configdoc_prints_the_table() {
     let directory = Directory::new("document");
     let output = directory.fulmar(&["configdoc"]);

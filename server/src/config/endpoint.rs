@@ -1,10 +1,13 @@
 //! `[[endpoint]]` tables: paths, room templates, origins, overrides.
 
+use super::auth::Auth;
+use super::event::{self, Events};
 use super::high::{Backpressure, Configuration, Limits, Policy, Timeouts};
 use super::keys::ENDPOINTS_MAX;
 use super::low::{Node, Value};
 use super::read::{Reader, Scope};
 use super::template::{Part, Template, check_path, parse_template, shape};
+use fulmar_auth::RoomPatterns;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -13,10 +16,12 @@ use std::time::Duration;
 pub(crate) struct EndpointConfiguration {
     /// Begins with `/`; a segment `:name` matches any one segment.
     pub(crate) path: String,
-    /// The protocol on top of WebSocket messages.
-    pub(crate) dialect: Dialect,
-    /// What happens to a message.
+    /// The protocol on top of WebSocket messages, and what happens to a message.
     pub(crate) mode: Mode,
+    /// Whether clients must prove who they are.
+    pub(crate) auth: Access,
+    /// Patterns of the rooms that clients may be in; none where nothing was typed.
+    pub(crate) join: Option<Vec<String>>,
     /// The origins that browsers may connect from; empty allows any.
     pub(crate) origins: Vec<String>,
     /// The subprotocols that are accepted, best first.
@@ -31,11 +36,29 @@ pub(crate) struct EndpointConfiguration {
     pub(crate) backpressure: Backpressure,
 }
 
-/// The protocol on top of WebSocket messages.
+/// Whether clients must prove who they are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Dialect {
-    /// Messages as they are.
-    Text,
+pub(crate) enum Access {
+    /// Nobody is asked.
+    Off,
+    /// Those without a token are nobody in particular.
+    Optional,
+    /// All of them.
+    Required,
+}
+
+impl Access {
+    /// In the order of the key's words.
+    const ALL: [Self; 3] = [Self::Off, Self::Optional, Self::Required];
+
+    /// The key's word.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Optional => "optional",
+            Self::Required => "required",
+        }
+    }
 }
 
 /// What happens to a message.
@@ -52,6 +75,15 @@ pub(crate) enum Mode {
         /// Whether the client also receives what it has sent.
         echo_to_self: bool,
     },
+    /// It is an event: dialect `event`.
+    Events(Events),
+}
+
+impl EndpointConfiguration {
+    /// Whether a pattern of rooms needs to know who a client is.
+    pub(crate) fn joins_by_identity(&self) -> bool {
+        self.join.iter().flatten().any(|pattern| pattern.contains('{'))
+    }
 }
 
 /// What a client is to its room.
@@ -65,21 +97,30 @@ pub(crate) enum Role {
     Publisher,
 }
 
+/// What endpoints take from the rest of the configuration.
+pub(crate) struct Inherited<'a> {
+    /// `[limits]`.
+    pub(crate) limits: &'a Limits,
+    /// `[timeouts]`.
+    pub(crate) timeouts: &'a Timeouts,
+    /// `[backpressure]`.
+    pub(crate) backpressure: Backpressure,
+    /// `[auth]`.
+    pub(crate) auth: &'a Auth,
+}
+
 /// Reads all endpoints; without any, the two of the demo page.
 pub(crate) fn resolve_all(
     reader: &mut Reader,
     root: &Node,
-    limits: &Limits,
-    timeouts: &Timeouts,
-    backpressure: Backpressure,
+    inherited: &Inherited<'_>,
 ) -> Vec<EndpointConfiguration> {
     let items = match root.find("endpoint").map(|node| &node.value) {
         Some(Value::List(items)) => items.as_slice(),
         _ => &[],
     };
-    let inherited = Inherited { limits, timeouts, backpressure };
     if items.is_empty() {
-        return demonstration(&inherited);
+        return demonstration(inherited);
     }
     let mut seen: HashMap<String, usize> = HashMap::new();
     let mut endpoints = Vec::new();
@@ -87,7 +128,7 @@ pub(crate) fn resolve_all(
         // What is not a table has been reported with the unknown keys.
         if let Value::Table(_) = node.value {
             let scope = Scope { node, endpoint: Some(index) };
-            let endpoint = resolve(reader, scope, &inherited);
+            let endpoint = resolve(reader, scope, inherited);
             report_duplicate(reader, scope, &endpoint.path, &mut seen);
             endpoints.push(endpoint);
         }
@@ -102,25 +143,20 @@ pub(crate) fn resolve_all(
 
 /// Whether the endpoints that the demo page uses are there.
 pub(crate) fn serve_the_demo(configuration: &Configuration) -> bool {
-    let has = |path: &str, echo: bool| {
-        configuration.endpoints.iter().any(|endpoint| {
-            shape(&endpoint.path) == shape(path) && (endpoint.mode == Mode::Echo) == echo
-        })
+    let has = |path: &str, fits: fn(&Mode) -> bool| {
+        let endpoints = &configuration.endpoints;
+        endpoints.iter().any(|one| shape(&one.path) == shape(path) && fits(&one.mode))
     };
-    has("/echo", true) && has("/rooms/:room", false)
-}
-
-struct Inherited<'a> {
-    limits: &'a Limits,
-    timeouts: &'a Timeouts,
-    backpressure: Backpressure,
+    has("/echo", |mode| *mode == Mode::Echo)
+        && has("/rooms/:room", |mode| matches!(mode, Mode::Room { .. }))
 }
 
 fn demonstration(inherited: &Inherited<'_>) -> Vec<EndpointConfiguration> {
     let endpoint = |path: &str, mode| EndpointConfiguration {
         path: path.to_owned(),
-        dialect: Dialect::Text,
         mode,
+        auth: inherited.auth.default_access(),
+        join: None,
         origins: Vec::new(),
         subprotocols: Vec::new(),
         message_bytes_max: inherited.limits.message_bytes_max,
@@ -148,11 +184,13 @@ fn resolve(
             Vec::new()
         }
     };
-    let mode = resolve_mode(reader, scope, &parameters);
+    let mode = resolve_dialect(reader, scope, &parameters);
     let given = |name: &str| scope.find(name).is_some();
     let limits = inherited.limits;
     let message_bytes_max = if given("endpoint[].message_bytes_max") {
         reader.number(scope, "endpoint[].message_bytes_max")
+    } else if let Mode::Events(_) = mode {
+        limits.message_bytes_max.min(event::MESSAGE_BYTES_MAX)
     } else {
         limits.message_bytes_max
     };
@@ -168,7 +206,8 @@ fn resolve(
     };
     EndpointConfiguration {
         path,
-        dialect: reader.choice(scope, "endpoint[].dialect", &[Dialect::Text]),
+        auth: resolve_access(reader, scope, inherited.auth),
+        join: resolve_join(reader, scope, &mode),
         mode,
         origins: resolve_origins(reader, scope),
         subprotocols: resolve_subprotocols(reader, scope),
@@ -181,6 +220,54 @@ fn resolve(
 
 fn is_text(value: &Value) -> bool {
     matches!(value, Value::Text(_))
+}
+
+fn resolve_dialect(reader: &mut Reader, scope: Scope<'_>, parameters: &[String]) -> Mode {
+    let is_event = reader.choice(scope, "endpoint[].dialect", &[false, true]);
+    let events = event::resolve(reader, scope);
+    if !is_event {
+        event::report_unused(reader, scope);
+        return resolve_mode(reader, scope, parameters);
+    }
+    for leaf in ["mode", "room", "role", "echo_to_self"] {
+        let name = format!("endpoint[].{leaf}");
+        if scope.find(&name).is_some() {
+            let message = "this key applies only with dialect = \"text\"".to_owned();
+            reader.report(scope, &name, message);
+        }
+    }
+    Mode::Events(events)
+}
+
+fn resolve_access(reader: &mut Reader, scope: Scope<'_>, auth: &Auth) -> Access {
+    let name = "endpoint[].auth";
+    let typed = reader.choice(scope, name, &Access::ALL);
+    if scope.find(name).is_none() {
+        return auth.default_access();
+    }
+    if typed != Access::Off && auth.methods.is_empty() {
+        let message = "there is no method to prove it with: set auth.methods".to_owned();
+        reader.report(scope, name, message);
+    }
+    typed
+}
+
+fn resolve_join(reader: &mut Reader, scope: Scope<'_>, mode: &Mode) -> Option<Vec<String>> {
+    let name = "endpoint[].join";
+    let patterns = reader.text_list(scope, name);
+    scope.find(name)?;
+    if *mode == Mode::Echo {
+        let message = "this key applies only where there are rooms: with mode = \"room\" or \
+                       dialect = \"event\"";
+        reader.report(scope, name, message.to_owned());
+    }
+    if let Err(error) = RoomPatterns::parse(&patterns) {
+        let pattern = patterns.get(error.index).map_or("", String::as_str);
+        let message =
+            format!("the pattern '{pattern}' at byte {}: {}", error.position, error.message);
+        reader.report_item(scope, name, error.index, message);
+    }
+    Some(patterns)
 }
 
 fn resolve_mode(reader: &mut Reader, scope: Scope<'_>, parameters: &[String]) -> Mode {

@@ -1,7 +1,8 @@
 //! Mistakes in the configuration, as people and as machines read them.
 
+use super::keys;
 use super::source::{Origin, Place, Source, Sources};
-use crate::exit::Code;
+use crate::exit::{Code, Failure};
 use crate::json::{Object, list};
 use std::fmt::Write;
 
@@ -59,6 +60,13 @@ impl Rejected {
             let _ = write!(text, " {closing}");
         }
         text
+    }
+
+    /// The same as a failure of a command, which prints `error: ` itself.
+    pub(crate) fn failure(&self) -> Failure {
+        let text = self.render("");
+        let text = text.strip_prefix("error: ").unwrap_or(&text);
+        Failure::new(self.code, text)
     }
 
     /// The problems as a JSON list of `{source, line, column, key, message, hint}`; line and
@@ -122,6 +130,13 @@ fn render_problem(text: &mut String, problem: &Problem, list: &[Source]) {
 fn render_excerpt(text: &mut String, place: &Place, source: &Source, hint: &str) {
     const CHARACTERS_SHOWN: usize = 160;
     let (number, column) = place.line_and_column(&source.text);
+    if is_sensitive(place, &source.text) {
+        let _ = writeln!(text, "{number:>5} | (not shown: it may hold a secret)");
+        if !hint.is_empty() {
+            let _ = writeln!(text, "      | {hint}");
+        }
+        return;
+    }
     let (line, width) = place.line_and_width(&source.text);
     let printable = |c: char| if c.is_control() { ' ' } else { c };
     let shown: String = line.chars().take(CHARACTERS_SHOWN).map(printable).collect();
@@ -132,6 +147,41 @@ fn render_excerpt(text: &mut String, place: &Place, source: &Source, hint: &str)
     } else if !hint.is_empty() {
         let _ = writeln!(text, "      | {hint}");
     }
+}
+
+/// Whether a line may hold a secret. Goes by the text alone: of a file that cannot be parsed
+/// nothing else is known.
+fn is_sensitive(place: &Place, text: &str) -> bool {
+    let (number, _) = place.line_and_column(text);
+    let lines: Vec<&str> = text.lines().take(number).collect();
+    let start = lines.iter().rposition(|line| header(line).is_some());
+    let section = start.and_then(|start| header(lines[start])).unwrap_or_default();
+    let own = &lines[start.map_or(0, |start| start + 1).min(lines.len())..];
+    // A list may go on over several lines: the nearest line that begins with a key decides.
+    match own.iter().rev().find_map(|line| key_of(line)) {
+        Some(key) if section.is_empty() => keys::is_sensitive(key),
+        Some(key) if section == "endpoint" => keys::is_sensitive(&format!("endpoint[].{key}")),
+        Some(key) => keys::is_sensitive(&format!("{section}.{key}")),
+        None => keys::is_sensitive(section),
+    }
+}
+
+/// The name in `[name]` or `[[name]]`.
+fn header(line: &str) -> Option<&str> {
+    let inner = line.trim_start().strip_prefix('[')?.trim_start_matches('[');
+    let name = inner.split_once(']')?.0.trim();
+    is_dotted_name(name).then_some(name)
+}
+
+/// The name in `name = value`.
+fn key_of(line: &str) -> Option<&str> {
+    let name = line.split_once('=')?.0.trim();
+    is_dotted_name(name).then_some(name)
+}
+
+fn is_dotted_name(name: &str) -> bool {
+    let in_name = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    !name.is_empty() && name.chars().all(in_name)
 }
 
 #[cfg(test)]
@@ -178,6 +228,34 @@ error: fulmar.toml:3:8: endpoint[0].mode: 'rom' is not one of echo, room
         assert_eq!(parsed[0]["line"].as_u64(), Some(2));
         assert_eq!(parsed[0]["column"].as_u64(), Some(10));
         assert_eq!(parsed[0]["source"].as_str(), Some("a.toml"));
+    }
+
+    #[test]
+    fn lines_that_may_hold_a_secret_are_not_shown() {
+        let hidden = |text: &str, typed: &str| {
+            let rendered = rejected(Origin::File, "a.toml", text, typed).render("");
+            assert!(rendered.contains("a.toml:"), "{rendered}");
+            !rendered.contains("hunter2")
+        };
+        let list = "[auth]\ntokens = [\n  'x=y',\n  'hunter2',\n]\n";
+        for (text, typed) in [
+            (list, "'hunter2'"),
+            ("[auth.jwt]\nsecret = 'hunter2'\n", "'hunter2'"),
+            ("[auth.jwt]\nsecrte = 'hunter2'\n", "secrte"),
+            ("auth.jwt.secret = 'hunter2\n", "'hunter2"),
+            ("auth = { tokens = ['hunter2'] }\n", "tokens"),
+            ("[fabric]\nurls = ['redis://:hunter2@x']\n", "'redis"),
+            ("[auth]\nmethods = []\n[aut]\ntoken = 'hunter2'\n", "token ="),
+        ] {
+            assert!(hidden(text, typed), "{text}");
+        }
+        for (text, typed) in [
+            ("[auth]\nmethods = ['hunter2']\n", "'hunter2'"),
+            ("[[endpoint]]\nauth = 'hunter2'\n", "'hunter2'"),
+            ("[auth]\ntokens = []\n[limits]\nx = 'hunter2'\n", "x ="),
+        ] {
+            assert!(!hidden(text, typed), "{text}");
+        }
     }
 
     #[test]

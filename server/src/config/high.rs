@@ -1,6 +1,8 @@
 //! The resolved configuration: every value valid, every default filled in.
 
-use super::endpoint::{self, EndpointConfiguration};
+use super::auth::{self, Auth};
+use super::endpoint::{self, Access, EndpointConfiguration};
+use super::fabric::{self, Fabric};
 use super::low::Node;
 use super::read::{Reader, Scope};
 use super::units::{show_duration, show_size};
@@ -38,6 +40,10 @@ pub(crate) struct Configuration {
     pub(crate) backpressure: Backpressure,
     /// `[deflate]`.
     pub(crate) deflate: Deflate,
+    /// `[auth]`; which endpoints ask for it is up to them.
+    pub(crate) auth: Auth,
+    /// `[fabric]`.
+    pub(crate) fabric: Fabric,
     /// At least one; no two match the same requests.
     pub(crate) endpoints: Vec<EndpointConfiguration>,
 }
@@ -72,6 +78,8 @@ pub(crate) struct Limits {
     pub(crate) calls_queued_max: usize,
     /// Messages that wait between two shards.
     pub(crate) mailbox_max: usize,
+    /// Messages that are encrypted at once.
+    pub(crate) sealing_max: usize,
 }
 
 /// `[timeouts]`; none is off.
@@ -154,7 +162,10 @@ pub(crate) fn resolve(reader: &mut Reader, root: &Node) -> Configuration {
         policy: reader.choice(scope, "backpressure.policy", &Policy::ALL),
     };
     check_backpressure(reader, scope, "backpressure", backpressure);
-    let endpoints = endpoint::resolve_all(reader, root, &limits, &timeouts, backpressure);
+    let auth = auth::resolve(reader, scope);
+    let inherited =
+        endpoint::Inherited { limits: &limits, timeouts: &timeouts, backpressure, auth: &auth };
+    let endpoints = endpoint::resolve_all(reader, root, &inherited);
     let demo_typed = reader.switch(scope, "demo");
     let demo = if scope.find("demo").is_some() { demo_typed } else { !has_endpoints(root) };
     Configuration {
@@ -171,6 +182,8 @@ pub(crate) fn resolve(reader: &mut Reader, root: &Node) -> Configuration {
         timeouts,
         backpressure,
         deflate: resolve_deflate(reader, scope),
+        fabric: fabric::resolve(reader, scope),
+        auth,
         endpoints,
     }
 }
@@ -209,10 +222,28 @@ pub(crate) fn warnings(configuration: &Configuration, cores: usize) -> Vec<Warni
         warn("demo".to_owned(), message.to_owned());
     }
     let public = !configuration.listen.ip().is_loopback();
+    let open = configuration.endpoints.iter().filter(|endpoint| endpoint.auth == Access::Off);
+    let open: Vec<&str> = open.map(|endpoint| endpoint.path.as_str()).collect();
     for (index, endpoint) in configuration.endpoints.iter().enumerate() {
         if public && endpoint.origins.is_empty() {
             let message = format!("{}: browsers from any origin can connect", endpoint.path);
             warn(format!("endpoint[{index}].origins"), message);
+        } else if configuration.auth.cookie.is_some()
+            && endpoint.auth != Access::Off
+            && endpoint.origins.is_empty()
+        {
+            let message = format!(
+                "{}: browsers send the cookie along from any page (auth.cookie)",
+                endpoint.path
+            );
+            warn(format!("endpoint[{index}].origins"), message);
+        }
+        if endpoint.auth == Access::Off && endpoint.joins_by_identity() {
+            let message = format!(
+                "{}: patterns with {{user_id}} or {{claim.NAME}} fit nothing without auth",
+                endpoint.path
+            );
+            warn(format!("endpoint[{index}].join"), message);
         }
         if let (Some(idle), Some(interval)) = (endpoint.idle, endpoint.ping_interval)
             && idle <= interval
@@ -227,8 +258,19 @@ pub(crate) fn warnings(configuration: &Configuration, cores: usize) -> Vec<Warni
             warn("timeouts.idle".to_owned(), message);
         }
     }
+    if public && !open.is_empty() {
+        let more = if open.len() > PATHS_SHOWN { ", ..." } else { "" };
+        let paths = open[..open.len().min(PATHS_SHOWN)].join(", ");
+        let listen = configuration.listen;
+        let message = format!("anybody who can reach {listen} can connect to {paths}{more}");
+        warn("auth.methods".to_owned(), message);
+    }
+    warnings.extend(configuration.auth.warnings());
     warnings
 }
+
+/// The most paths in one warning.
+const PATHS_SHOWN: usize = 3;
 
 fn has_endpoints(root: &Node) -> bool {
     matches!(
@@ -252,6 +294,7 @@ fn resolve_limits(reader: &mut Reader, scope: Scope<'_>) -> Limits {
         calls_in_flight_max: reader.number(scope, "limits.calls_in_flight_max"),
         calls_queued_max: reader.number(scope, "limits.calls_queued_max"),
         mailbox_max: reader.number(scope, "limits.mailbox_max"),
+        sealing_max: reader.number(scope, "limits.sealing_max"),
     }
 }
 

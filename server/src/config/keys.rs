@@ -46,6 +46,8 @@ pub(crate) enum Kind {
     },
     /// One of a few words.
     Choice(&'static [&'static str]),
+    /// A list of a few words, each at most once.
+    Choices(&'static [&'static str]),
     /// A text.
     Text,
     /// A list of texts.
@@ -66,12 +68,14 @@ pub(crate) enum Fallback {
     WithoutEndpoints,
     /// The server-wide key of this name.
     Inherited(&'static str),
+    /// What the rest of the configuration makes of it, in words.
+    Depends(&'static str),
     /// Nothing: the key must be typed.
     Required,
 }
 
-use Fallback::{Cores, Inherited, Required, Value, WithoutEndpoints};
-use Kind::{Address, Choice, Duration, Number, Size, Switch, Text, TextList};
+use Fallback::{Cores, Depends, Inherited, Required, Value, WithoutEndpoints};
+use Kind::{Address, Choice, Choices, Duration, Number, Size, Switch, Text, TextList};
 
 const fn key(name: &'static str, kind: Kind, fallback: Fallback, doc: &'static str) -> Key {
     Key { name, kind, fallback, doc, reloadable: false }
@@ -82,6 +86,8 @@ const fn number(least: u64, most: u64) -> Kind {
 }
 
 const MEBI: u64 = 1 << 20;
+const METHODS: &[&str] = &["anonymous", "tokens", "jwt", "callback"];
+const ALGORITHMS: &[&str] = &["HS256", "RS256", "ES256", "EdDSA"];
 const POLICIES: &[&str] = &["drop_newest", "skip", "close"];
 const BUFFER: Kind = Size { least: 4096, most: 1 << 30 };
 const MESSAGE: Kind = Size { least: 1, most: 1 << 30 };
@@ -139,6 +145,8 @@ pub(crate) const KEYS: &[Key] = &[
          refused."),
     key("limits.mailbox_max", number(16, 16 * MEBI), Value("65536"),
         "The most messages that wait between two shards."),
+    key("limits.sealing_max", number(1, 65_536), Value("10"),
+        "The most messages that are encrypted at once; further ones wait in order."),
 
     key("timeouts.handshake", AT_LEAST_A_BIT, Value("\"10s\""),
         "How long a client may take for its whole request head."),
@@ -172,12 +180,110 @@ pub(crate) const KEYS: &[Key] = &[
     key("deflate.level", number(1, 9), Value("1"),
         "The effort of compression; 1 is the fastest, 9 the smallest."),
 
+    key("auth.methods", Choices(METHODS), Value("[]"),
+        "How clients may prove who they are, tried in this order; `callback` must be the last, and \
+         `anonymous` lets in clients that show no token."),
+    key("auth.token_bytes_max", Size { least: 64, most: 65_536 }, Value("\"8KiB\""),
+        "The longest token; longer ones are refused without being looked at."),
+    key("auth.query", Text, Value("\"token\""),
+        "The query parameter that may carry a token; an empty text is none. Logs of proxies have \
+         it: for short-lived tokens."),
+    key("auth.cookie", Text, Value("\"\""),
+        "The cookie that may carry a token; an empty text is none. Browsers send cookies from any \
+         page: set `origins` too."),
+    key("auth.tokens", TextList, Value("[]"),
+        "The tokens of the method `tokens`, each as `TOKEN=USER` or `sha256:HEX=USER` with the \
+         digest of the token."),
+
+    key("auth.jwt.secret", Text, Value("\"\""),
+        "The secret of HS256, at least 32 bytes. One of the five sources of keys must be set for \
+         the method `jwt`."),
+    key("auth.jwt.secret_file", Text, Value("\"\""),
+        "A file that holds the secret of HS256; a line end at its end does not count."),
+    key("auth.jwt.public_key_file", Text, Value("\"\""),
+        "A file with a public key in PEM: RSA (RS256), EC P-256 (ES256) or Ed25519 (EdDSA)."),
+    key("auth.jwt.jwks_file", Text, Value("\"\""),
+        "A file with a JSON Web Key Set (RFC 7517)."),
+    key("auth.jwt.jwks_url", Text, Value("\"\""),
+        "Where a JSON Web Key Set is fetched: https, or http on this machine. The last good set \
+         stays in use while it cannot be fetched."),
+    key("auth.jwt.refresh", Duration { least: 1000, off: false }, Value("\"10m\""),
+        "How often the set at `jwks_url` is fetched again; an unknown key id has it fetched \
+         sooner, at most every 30 seconds."),
+    key("auth.jwt.algorithms", Choices(ALGORITHMS), Value("[]"),
+        "The signature algorithms that are accepted; an empty list is those of the keys. `none` is \
+         never accepted."),
+    key("auth.jwt.issuer", Text, Value("\"\""),
+        "What the claim `iss` must be; an empty text does not look at it."),
+    key("auth.jwt.audience", TextList, Value("[]"),
+        "What the claim `aud` must have one of; with an empty list, tokens that have an `aud` are \
+         refused."),
+    key("auth.jwt.leeway", Duration { least: 0, off: false }, Value("\"30s\""),
+        "How far the clock of the issuer may be off, at most 10 minutes."),
+    key("auth.jwt.user_claim", Text, Value("\"sub\""),
+        "The claim that names the user."),
+    key("auth.jwt.require_expiry", Switch, Value("true"),
+        "Whether tokens must have an end (`exp`)."),
+
+    key("auth.callback.url", Text, Value("\"\""),
+        "The HTTP service of the method `callback`, which is asked who a client is; http is for \
+         private networks, since tokens go over it."),
+    key("auth.callback.rooms_url", Text, Value("\"\""),
+        "The HTTP service that is asked which rooms a client may join, at endpoints with dialect \
+         `event` and without `join`."),
+    key("auth.callback.timeout", Duration { least: 10, off: false }, Value("\"2s\""),
+        "From the question to the end of its answer, waiting included."),
+    key("auth.callback.concurrency_max", number(1, 256), Value("16"),
+        "The most questions under way at once, each on a thread."),
+    key("auth.callback.queue_max", number(1, MEBI), Value("1024"),
+        "The most questions that wait; further ones are refused as `busy`."),
+    key("auth.callback.authorization", Text, Value("\"\""),
+        "The header `authorization` of every question, such as `Bearer SECRET`."),
+    key("auth.callback.authorization_file", Text, Value("\"\""),
+        "A file that holds that header; a line end at its end does not count."),
+    key("auth.callback.headers", TextList, Value("[]"),
+        "The names of header fields of the upgrade request that are passed on, such as `cookie`."),
+
+    key("fabric.urls", TextList, Value("[]"),
+        "The Redis that connects this node with others, as `redis://[USER:PASSWORD@]HOST[:PORT]`; \
+         several are nodes of one Redis Cluster, or addresses of one server. An empty list is a \
+         node alone."),
+    key("fabric.name", Text, Value("\"fulmar\""),
+        "The name of the connections to Redis: `NAME-pub` and `NAME-sub`."),
+    key("fabric.subscriptions", Choice(&["interest", "patterns"]), Value("\"interest\""),
+        "What is subscribed: with `interest` the rooms, users and clients of this node, with \
+         `patterns` everything."),
+    key("fabric.linger", Duration { least: 0, off: false }, Value("\"10s\""),
+        "How long a subscription stays after the last member has left."),
+    key("fabric.start", Choice(&["wait", "serve"]), Value("\"wait\""),
+        "What happens while Redis is away at the start: `wait` and then fail, or `serve` alone \
+         until it is there."),
+    key("fabric.start_timeout", AT_LEAST_A_BIT, Value("\"30s\""),
+        "How long the start waits for Redis with `start = \"wait\"`."),
+    key("fabric.queue_max", number(1, 16 * MEBI), Value("65536"),
+        "The most messages that wait for Redis; further ones are dropped and counted."),
+    key("fabric.message_bytes_max", Size { least: 1024, most: 512 * MEBI }, Value("\"1MiB\""),
+        "The longest message between nodes, envelope included; longer ones are dropped and \
+         counted."),
+    key("fabric.ping_interval", AT_LEAST_A_BIT, Value("\"5s\""),
+        "How often an idle connection to Redis is tried."),
+
     key("endpoint[].path", Text, Required,
         "The path clients connect to; a segment `:name` matches any one segment."),
-    key("endpoint[].dialect", Choice(&["text"]), Value("\"text\""),
-        "The protocol spoken on top of WebSocket messages; `text` passes messages as they are."),
+    key("endpoint[].dialect", Choice(&["text", "event"]), Value("\"text\""),
+        "The protocol spoken on top of WebSocket messages: `text` passes messages as they are, \
+         `event` is the protocol of IGNIS."),
+    key("endpoint[].auth", Choice(&["off", "optional", "required"]),
+        Depends("`required` where `auth.methods` has any, else `off`"),
+        "Whether clients must prove who they are: `optional` lets in those without a token as \
+         nobody in particular."),
+    key("endpoint[].join", TextList, Depends("all rooms with dialect `text`; with `event` those \
+         that `auth.callback.rooms_url` allows, else none"),
+        "The rooms that clients may be in, as patterns: `chat:*`, `user:{user_id}`, \
+         `team:{claim.team}`."),
     key("endpoint[].mode", Choice(&["echo", "room"]), Value("\"echo\""),
-        "What happens to a message: `echo` sends it back, `room` publishes it to a room."),
+        "What happens to a message with dialect `text`: `echo` sends it back, `room` publishes it \
+         to a room."),
     key("endpoint[].room", Text, Value("\"{room}\""),
         "The room's name in mode `room`; `{name}` is the path segment `:name`, `{query.name}` a \
          query parameter."),
@@ -191,7 +297,8 @@ pub(crate) const KEYS: &[Key] = &[
     key("endpoint[].subprotocols", TextList, Value("[]"),
         "The subprotocols (`Sec-WebSocket-Protocol`) that are accepted, best first."),
     key("endpoint[].message_bytes_max", MESSAGE, Inherited("limits.message_bytes_max"),
-        "Overrides the limit for this endpoint."),
+        "Overrides the limit for this endpoint. With dialect `event` it is 128KiB unless the \
+         server's is lower."),
     key("endpoint[].idle", OR_OFF, Inherited("timeouts.idle"),
         "Overrides the timeout for this endpoint."),
     key("endpoint[].ping_interval", OR_OFF, Inherited("timeouts.ping_interval"),
@@ -203,6 +310,21 @@ pub(crate) const KEYS: &[Key] = &[
         "Overrides the mark for this endpoint."),
     key("endpoint[].backpressure.policy", Choice(POLICIES), Inherited("backpressure.policy"),
         "Overrides the policy for this endpoint."),
+
+    key("endpoint[].event.auth_timeout", OR_OFF, Value("\"5s\""),
+        "How long a client may take to send `authenticate`; finding out who it is may take three \
+         times as long."),
+    key("endpoint[].event.heartbeat_interval", OR_OFF, Value("\"30s\""),
+        "How often it is looked at whether a client is alive."),
+    key("endpoint[].event.heartbeat_timeout", OR_OFF, Value("\"90s\""),
+        "A client that has sent no message for this long is closed at the next look; pongs do not \
+         count."),
+    key("endpoint[].event.default_rooms", TextList,
+        Value("[\"ws-default\", \"ws-notification\"]"),
+        "The rooms that every client is put into once it is authenticated."),
+    key("endpoint[].event.encryption", Choice(&["off", "offered", "required"]), Value("\"off\""),
+        "Whether what clients are sent is encrypted: to those that send a `publicKey`, or to all, \
+         closing the others."),
 ];
 
 /// The most `[[endpoint]]` tables in one configuration.
@@ -220,6 +342,28 @@ pub(crate) fn is_section(name: &str) -> bool {
         rest.is_some_and(|rest| rest.starts_with('.') || rest.starts_with("[]"))
     };
     KEYS.iter().any(under)
+}
+
+/// Whether what stands under this name may be a secret, so that no message may show it. Unknown
+/// names count by what they look like: those are what messages are about.
+pub(crate) fn is_sensitive(name: &str) -> bool {
+    const SECRETS: [&str; 7] = [
+        "auth.tokens",
+        "auth.jwt.secret",
+        "auth.jwt.jwks_url",
+        "auth.callback.url",
+        "auth.callback.rooms_url",
+        "auth.callback.authorization",
+        "fabric.urls",
+    ];
+    const SECTIONS: [&str; 2] = ["auth", "fabric"];
+    const WORDS: [&str; 4] = ["token", "secret", "authorization", "password"];
+    if find(name).is_some() {
+        return SECRETS.contains(&name);
+    }
+    let name = name.to_ascii_lowercase();
+    let first = name.split('.').next().unwrap_or_default();
+    SECTIONS.contains(&first) || WORDS.iter().any(|word| name.contains(word))
 }
 
 impl Key {

@@ -3,13 +3,18 @@
 //! [`low`] keeps what was typed with its place, [`read`] checks it against [`keys`], [`high`]
 //! resolves it. This file finds the layers and lays them over each other.
 
+pub(crate) mod auth;
 pub(crate) mod document;
 pub(crate) mod endpoint;
 pub(crate) mod error;
+pub(crate) mod event;
+pub(crate) mod fabric;
 pub(crate) mod high;
 pub(crate) mod keys;
 mod low;
+pub(crate) mod profile;
 mod read;
+pub(crate) mod secret;
 mod source;
 mod suggest;
 pub(crate) mod template;
@@ -180,13 +185,16 @@ impl Layers {
 
     fn add_set(&mut self, typed: &str) {
         let Some((key, _)) = typed.split_once('=').filter(|(key, _)| is_dotted(key.trim())) else {
+            // What stands behind a mistyped key may be a secret.
+            let typed = typed.split('=').next().unwrap_or_default();
             let message =
                 format!("--set {typed}: expected key=value, such as limits.headers_max=32");
             self.sources.problems.push(Problem::new(None, "", message));
             return;
         };
-        let name = format!("--set {typed}");
         let (prefix, key) = (key.len() + 1, key.trim().to_owned());
+        let is_secret = keys::is_sensitive(&key);
+        let name = if is_secret { format!("--set {key}=...") } else { format!("--set {typed}") };
         self.add_override(Origin::Set, &name, &key, typed.to_owned(), prefix);
     }
 

@@ -25,6 +25,8 @@ pub(crate) enum Setting {
     Duration(Option<Duration>),
     /// Of [`Kind::Choice`]: the index of the word.
     Choice(usize),
+    /// Of [`Kind::Choices`]: the indexes of the words.
+    Choices(Vec<usize>),
     /// Of [`Kind::Text`].
     Text(String),
     /// Of [`Kind::TextList`].
@@ -123,6 +125,19 @@ impl Reader {
         }
     }
 
+    /// The value of a list of choices; `values` are in the order of the key's words.
+    pub(crate) fn choices<T: Copy>(
+        &mut self,
+        scope: Scope<'_>,
+        name: &str,
+        values: &[T],
+    ) -> Vec<T> {
+        match self.setting(scope, name) {
+            Setting::Choices(indexes) => indexes.into_iter().map(|index| values[index]).collect(),
+            _ => unreachable!("{name} is a list of choices"),
+        }
+    }
+
     /// The value of a text key.
     pub(crate) fn text(&mut self, scope: Scope<'_>, name: &str) -> String {
         match self.setting(scope, name) {
@@ -143,6 +158,26 @@ impl Reader {
     pub(crate) fn report(&mut self, scope: Scope<'_>, name: &str, message: String) {
         let place = scope.find(name).map(|node| node.place.clone());
         self.problems.push(Problem::new(place, scope.shown(name), message));
+    }
+
+    /// Reports a mistake in one item of a list, placed at the item where it has a place of its own.
+    pub(crate) fn report_item(
+        &mut self,
+        scope: Scope<'_>,
+        name: &str,
+        index: usize,
+        message: String,
+    ) {
+        let item = scope.find(name).and_then(|node| match &node.value {
+            Value::List(items) => items.get(index).map(|item| item.place.clone()),
+            _ => None,
+        });
+        match item {
+            Some(place) => {
+                self.problems.push(Problem::new(Some(place), scope.shown(name), message));
+            }
+            None => self.report(scope, name, message),
+        }
     }
 
     fn setting(&mut self, scope: Scope<'_>, name: &str) -> Setting {
@@ -175,6 +210,10 @@ impl Reader {
             Fallback::Cores => Setting::Number(self.cores as u64),
             Fallback::WithoutEndpoints => Setting::Switch(false),
             Fallback::Required => Setting::Text(String::new()),
+            Fallback::Depends(_) => match key.kind {
+                Kind::TextList => Setting::TextList(Vec::new()),
+                _ => Setting::Choice(0),
+            },
             Fallback::Inherited(name) => {
                 self.fallback(keys::find(name).expect("inherited keys are in the table"))
             }
@@ -237,13 +276,17 @@ pub(crate) fn interpret(kind: Kind, value: &Value) -> Result<Setting, Refusal> {
             let message = "a duration needs a unit: ms, s, m or h".to_owned();
             Err(Refusal { message, hint, place: None })
         }
-        (Kind::Choice(words), Value::Text(text)) => choice(text, words),
+        (Kind::Choice(words), Value::Text(text)) => choice(text, words).map(Setting::Choice),
+        (Kind::Choices(words), Value::List(items)) => choice_list(items, words),
+        (Kind::Choices(words), Value::Text(text)) => {
+            let items = split_list(text).map(|item| choice(item, words));
+            items.collect::<Result<_, _>>().map(Setting::Choices)
+        }
         (Kind::Text, Value::Text(text)) => Ok(Setting::Text(text.clone())),
         (Kind::TextList, Value::List(items)) => text_list(items),
         // A single bare word, or several with commas: a list as shells and containers pass it.
         (Kind::TextList, Value::Text(text)) => {
-            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-            Ok(Setting::TextList(items.map(str::to_owned).collect()))
+            Ok(Setting::TextList(split_list(text).map(str::to_owned).collect()))
         }
         (kind, value) => Err(format!("expected {}, found {}", describe(kind), value.kind()).into()),
     }
@@ -263,6 +306,7 @@ pub(crate) fn describe(kind: Kind) -> String {
             format!("a size from {} to {}", show_size(least), show_size(most))
         }
         Kind::Choice(words) => format!("one of {}", words.join(", ")),
+        Kind::Choices(words) => format!("a list of {}", words.join(", ")),
         Kind::Text => "a text".to_owned(),
         Kind::TextList => "a list of texts".to_owned(),
     }
@@ -307,13 +351,34 @@ fn duration(text: &str, least: u64, off: bool) -> Result<Setting, Refusal> {
     Ok(Setting::Duration(Some(duration)))
 }
 
-fn choice(text: &str, words: &[&str]) -> Result<Setting, Refusal> {
+fn choice(text: &str, words: &[&str]) -> Result<usize, Refusal> {
     if let Some(index) = words.iter().position(|word| *word == text) {
-        return Ok(Setting::Choice(index));
+        return Ok(index);
     }
     let hint = suggest::choice(text, words).map(|word| format!("did you mean '{word}'?"));
     let message = format!("'{text}' is not one of {}", words.join(", "));
     Err(Refusal { message, hint, place: None })
+}
+
+fn choice_list(items: &[Node], words: &[&str]) -> Result<Setting, Refusal> {
+    let mut chosen: Vec<usize> = Vec::new();
+    for item in items {
+        let at_item = |refusal| Refusal { place: Some(item.place.clone()), ..refusal };
+        let Value::Text(text) = &item.value else {
+            let found = item.value.kind();
+            return Err(at_item(format!("expected a text in this list, found {found}").into()));
+        };
+        let index = choice(text, words).map_err(at_item)?;
+        if chosen.contains(&index) {
+            return Err(at_item(format!("'{text}' stands twice in this list").into()));
+        }
+        chosen.push(index);
+    }
+    Ok(Setting::Choices(chosen))
+}
+
+fn split_list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
 fn text_list(items: &[Node]) -> Result<Setting, Refusal> {
@@ -389,6 +454,10 @@ mod tests {
         let refused = choice("brodcast", &["echo", "broadcast"]).unwrap_err();
         assert_eq!(refused.message, "'brodcast' is not one of echo, broadcast");
         assert_eq!(refused.hint.as_deref(), Some("did you mean 'broadcast'?"));
+        let kind = Kind::Choices(&["echo", "broadcast"]);
+        let text = Value::Text("broadcast, echo".to_owned());
+        assert_eq!(interpret(kind, &text).unwrap(), Setting::Choices(vec![1, 0]));
+        assert!(refusal(kind, &Value::Text("eco".to_owned())).contains("is not one of"));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Whole configurations: precedence, discovery, and every kind of mistake with its message.
 
+mod access;
+
 use super::endpoint::{Mode, Role};
 use super::error::Rejected;
 use super::high::{Configuration, Policy};
@@ -352,7 +354,10 @@ fn unwanted_combinations_warn_and_name_their_key() {
                 [[endpoint]]\npath = '/a'\n";
     let warnings = load_text("warnings", text).unwrap().warnings;
     let keys: Vec<&str> = warnings.iter().map(|warning| warning.key.as_str()).collect();
-    assert_eq!(keys, ["shards", "demo", "endpoint[0].origins", "timeouts.idle"]);
+    let expected = ["shards", "demo", "endpoint[0].origins", "timeouts.idle", "auth.methods"];
+    assert_eq!(keys, expected);
+    let expected = "anybody who can reach 0.0.0.0:0 can connect to /a";
+    assert_eq!(warnings[4].message, expected);
 }
 
 #[test]
