@@ -40,8 +40,6 @@ pub struct ConnectionDetails {
     pub parameters: Box<[(Box<str>, Box<str>)]>,
     /// In the order in which they came.
     pub headers: Box<[(Box<str>, Box<str>)]>,
-    /// What the upgrade's guard found out.
-    pub identity: Option<Identity>,
     /// The way to the session.
     pub link: Link,
     /// The form of the connection's dialect.
@@ -54,7 +52,8 @@ pub struct ConnectionDetails {
 
 struct Inner {
     details: ConnectionDetails,
-    identity: Mutex<Option<Identity>>,
+    /// Boxed: most connections act for nobody in particular.
+    identity: Mutex<Option<Box<Identity>>>,
     /// A [`Form`] that is known once the dialect is.
     form: AtomicU8,
     /// Few, so a list. `None` once the connection has ended: nothing is made for it any more.
@@ -68,8 +67,8 @@ impl Connection {
     /// Made by the host, one per connection.
     #[doc(hidden)]
     #[must_use]
-    pub fn new(mut details: ConnectionDetails) -> Self {
-        let identity = Mutex::new(details.identity.take());
+    pub fn new(details: ConnectionDetails) -> Self {
+        let identity = Mutex::new(None);
         let local = Mutex::new(Some(Vec::new()));
         let form = AtomicU8::new(details.form as u8);
         Self(Arc::new(Inner { details, identity, form, local, closed: AtomicBool::new(false) }))
@@ -104,7 +103,7 @@ impl Connection {
     /// Records for whom it acts.
     #[doc(hidden)]
     pub fn identify(&self, identity: Identity) {
-        *locked(&self.0.identity) = Some(identity);
+        *locked(&self.0.identity) = Some(Box::new(identity));
     }
 
     /// Records its end, and hands over its local state: that holds an embedder's values, to be
@@ -196,7 +195,7 @@ impl Connection {
     /// For whom it acts.
     #[must_use]
     pub fn identity(&self) -> Option<Identity> {
-        locked(&self.0.identity).clone()
+        locked(&self.0.identity).as_deref().cloned()
     }
 
     /// Whether it has ended. It may end right after this said no.

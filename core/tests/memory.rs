@@ -59,6 +59,28 @@ fn an_idle_member_of_a_room_costs_less_than_a_hundred_and_forty_bytes() {
 }
 
 #[test]
+fn an_authenticated_client_in_three_rooms_costs_less_than_twelve_hundred_bytes() {
+    let _alone = alone();
+    let mut crowd = Crowd::new();
+    crowd.join(1, |_| "/echo".to_owned());
+    let mut authenticated = |count: usize| {
+        let before = alive(&crowd);
+        let first = crowd.clients.len();
+        crowd.join(count, |_| "/events".to_owned());
+        for client in crowd.clients.clone().split_off(first) {
+            crowd.say_this(client, br#"{"event":"authenticate"}"#);
+        }
+        crowd.rest();
+        (alive(&crowd) - before) / count
+    };
+    authenticated(1_000);
+    let client = authenticated(50_000);
+    println!("authenticated, by id, in three rooms: {client} bytes");
+    assert!(client < 1200, "{client} bytes");
+    assert_eq!(crowd.world.stats().memberships, 3 * 51_000);
+}
+
+#[test]
 fn a_message_leaves_nothing_behind() {
     let _alone = alone();
     let mut crowd = Crowd::new();

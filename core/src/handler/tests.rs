@@ -59,7 +59,6 @@ fn connection(node: Arc<Node>, form: Form) -> Connection {
         query: "page=2&name=a%20b".into(),
         parameters: [pair("room", "lobby"), pair("seat", "7")].into(),
         headers: [pair("User-Agent", "test")].into(),
-        identity: None,
         link: Link::new(node.clone(), 7),
         form,
         rooms: node,

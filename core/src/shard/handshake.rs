@@ -200,7 +200,6 @@ impl Shard {
             query: request.query.into(),
             parameters: owned(request.parameters),
             headers: owned(headers),
-            identity: None,
             link: request.link.clone(),
             form: self.form_of(socket),
             rooms: node.clone(),

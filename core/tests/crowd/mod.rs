@@ -1,5 +1,6 @@
 //! Crowds of silent clients in the simulation.
 
+use fulmar::event::{Authentication, Event, EventOptions};
 use fulmar::sim::World;
 use fulmar::text::{RoomOptions, Text};
 use fulmar::{Config, Endpoint};
@@ -22,7 +23,8 @@ pub(crate) struct Crowd {
 }
 
 impl Crowd {
-    /// A server without clients; `/echo` echoes, `/rooms/NAME` is a room.
+    /// A server without clients; `/echo` echoes, `/rooms/NAME` is a room, `/events` takes everybody
+    /// who authenticates.
     pub(crate) fn new() -> Self {
         let config = Config { shards: 1, workers: 1, ..Config::default() };
         let network = SimOptions {
@@ -31,7 +33,10 @@ impl Crowd {
             delay_one_in: 1,
             short_one_in: 0,
         };
+        let everybody = Authentication::Anybody;
+        let events = EventOptions { authentication: everybody, ..EventOptions::default() };
         let endpoints = vec![
+            Endpoint::new("/events").speaks(Event::new(events)),
             Endpoint::new("/echo").speaks(Text::echo()),
             Endpoint::new("/rooms/:room").speaks(Text::room(RoomOptions::default())),
         ];
@@ -59,8 +64,13 @@ impl Crowd {
 
     /// The client says something short.
     pub(crate) fn say(&self, client: SimClient) {
-        let mut frame = Vec::with_capacity(32);
-        write_masked_frame(&mut frame, true, false, Opcode::Text, b"a short message", [1, 2, 3, 4]);
+        self.say_this(client, b"a short message");
+    }
+
+    /// The client says this.
+    pub(crate) fn say_this(&self, client: SimClient, text: &[u8]) {
+        let mut frame = Vec::with_capacity(64);
+        write_masked_frame(&mut frame, true, false, Opcode::Text, text, [1, 2, 3, 4]);
         self.world.network(0).write(client, &frame);
     }
 
