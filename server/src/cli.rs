@@ -75,8 +75,8 @@ pub(crate) struct EmitArguments {
     #[arg(long = "url", value_name = "URL", global = true)]
     pub(crate) urls: Vec<String>,
     /// Print how many nodes Redis has passed the event to
-    #[arg(short, long, global = true)]
-    pub(crate) verbose: bool,
+    #[arg(short = 'v', long = "verbose", global = true)]
+    pub(crate) tell_nodes: bool,
     #[command(subcommand)]
     pub(crate) to: EmitTo,
 }
@@ -349,6 +349,17 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         <CommandLine as CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn emit_takes_its_flags_behind_the_words() {
+        let line = ["fulmar", "emit", "room", "a", "b", "1", "--exclude", "x", "-v", "--url", "y"];
+        let command = CommandLine::try_parse_from(line).unwrap().command();
+        let Command::Emit(arguments) = command else { panic!("{command:?}") };
+        assert!(arguments.tell_nodes && arguments.urls == ["y"]);
+        let EmitTo::Room { name, what, exclude } = arguments.to else { panic!() };
+        assert_eq!((name.as_str(), what.event.as_str(), what.data.as_str()), ("a", "b", "1"));
+        assert_eq!(exclude, ["x"]);
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(crate) fn emit(arguments: &EmitArguments) -> Result<String, Failure> {
     };
     let nodes = sent.map_err(|error| failure(&error))?;
     emitter.shutdown();
-    Ok(if arguments.verbose { format!("{nodes}\n") } else { String::new() })
+    Ok(if arguments.tell_nodes { format!("{nodes}\n") } else { String::new() })
 }
 
 /// What can be wrong without Redis.

@@ -2,6 +2,7 @@
 //! the page `/readyz`.
 
 use crate::auth::Authenticators;
+use crate::clock;
 use crate::config::fabric::{Fabric as FabricConfiguration, Start, Subscriptions as Words};
 use crate::exit::{Code, Failure};
 use crate::log::{Field, Level, Logger};
@@ -10,6 +11,7 @@ use fulmar::fabric::{
     Counters, Event, Fabric, Link, Options, StartError, StartPolicy, Status, Subscriptions,
 };
 use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// The library's options; none for a node alone. What happens to connections is logged.
@@ -17,7 +19,7 @@ pub(crate) fn options(from: &FabricConfiguration, logger: &Arc<Logger>) -> Optio
     if from.urls.is_empty() {
         return None;
     }
-    let logger = logger.clone();
+    let log = ConnectionLog { logger: logger.clone(), told: Default::default() };
     Some(Options {
         urls: from.urls.iter().map(|url| url.reveal().to_owned()).collect(),
         name: from.name.clone(),
@@ -32,7 +34,7 @@ pub(crate) fn options(from: &FabricConfiguration, logger: &Arc<Logger>) -> Optio
         queue_max: from.queue_max,
         message_bytes_max: from.message_bytes_max,
         ping_interval: from.ping_interval,
-        observe: Some(Arc::new(move |event| log(&logger, &event))),
+        observe: Some(Arc::new(move |event| log.note(&event))),
         ..Options::default()
     })
 }
@@ -132,33 +134,66 @@ fn numbers(counters: &Counters) -> [(&'static str, u64); 10] {
     ]
 }
 
-fn log(logger: &Logger, event: &Event) {
-    let name = |link: &Link| match link {
-        Link::Publisher => "publisher",
-        Link::Subscriber => "subscriber",
-    };
-    let line = |level, message, link: &Link, fields: &[(&str, Field<'_>)]| {
-        let fields = [&[("link", Field::Text(name(link)))], fields].concat();
-        logger.event(level, "fabric", message, &fields);
-    };
-    match event {
-        Event::Connected { link, address } => {
-            line(Level::Info, "connected", link, &[("address", Field::Text(address))]);
+/// What is logged of the connections to Redis.
+struct ConnectionLog {
+    logger: Arc<Logger>,
+    /// When it was last told that there is no connection, in milliseconds since 1970; 0 where there
+    /// is one. For the publisher and the subscriber.
+    told: [AtomicU64; 2],
+}
+
+impl ConnectionLog {
+    fn note(&self, event: &Event) {
+        match event {
+            Event::Connected { link, address } => {
+                self.told(*link).store(0, Ordering::Relaxed);
+                self.line(Level::Info, "connected", *link, &[("address", Field::Text(address))]);
+            }
+            Event::Disconnected { link, address, why } => {
+                let fields = [("address", Field::Text(address)), ("why", Field::Text(why))];
+                let is_wanted = **why == *"stopped";
+                let level = if is_wanted { Level::Debug } else { Level::Warn };
+                self.line(level, "disconnected", *link, &fields);
+            }
+            Event::Waiting { link, why, pause } => {
+                let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+                let fields = [("why", Field::Text(why)), ("retry_ms", Field::Number(pause))];
+                let level = if self.is_due(*link) { Level::Warn } else { Level::Debug };
+                self.line(level, "cannot connect", *link, &fields);
+            }
+            Event::Resubscribed { count } => {
+                let fields = [("channels", Field::Number(*count as u64))];
+                self.logger.event(Level::Debug, "fabric", "subscribed", &fields);
+            }
+            other => self.logger.event(Level::Debug, "fabric", &format!("{other:?}"), &[]),
         }
-        Event::Disconnected { link, address, why } => {
-            let fields = [("address", Field::Text(address)), ("why", Field::Text(why))];
-            line(Level::Warn, "disconnected", link, &fields);
+    }
+
+    /// An outage of an hour is not an hour of lines.
+    fn is_due(&self, link: Link) -> bool {
+        const EVERY: u64 = 60_000;
+        let (told, now) = (self.told(link), clock::unix_milliseconds());
+        let is_due = now.saturating_sub(told.load(Ordering::Relaxed)) >= EVERY;
+        if is_due {
+            told.store(now, Ordering::Relaxed);
         }
-        Event::Waiting { link, why, pause } => {
-            let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-            let fields = [("why", Field::Text(why)), ("retry_ms", Field::Number(pause))];
-            line(Level::Warn, "cannot connect", link, &fields);
+        is_due
+    }
+
+    fn told(&self, link: Link) -> &AtomicU64 {
+        match link {
+            Link::Publisher => &self.told[0],
+            Link::Subscriber => &self.told[1],
         }
-        Event::Resubscribed { count } => {
-            let fields = [("channels", Field::Number(*count as u64))];
-            logger.event(Level::Debug, "fabric", "subscribed", &fields);
-        }
-        other => logger.event(Level::Debug, "fabric", &format!("{other:?}"), &[]),
+    }
+
+    fn line(&self, level: Level, message: &str, link: Link, fields: &[(&str, Field<'_>)]) {
+        let name = match link {
+            Link::Publisher => "publisher",
+            Link::Subscriber => "subscriber",
+        };
+        let fields = [&[("link", Field::Text(name))], fields].concat();
+        self.logger.event(level, "fabric", message, &fields);
     }
 }
 

@@ -26,7 +26,7 @@ const DEMO_PAGE: &str = include_str!("../demo/index.html");
 /// What ends the wait for a running server.
 enum Awaited {
     /// The start is over.
-    Started(Result<Running, Error>),
+    Started(Box<Result<Running, Error>>),
     Signal(Request),
     /// The server ended by itself.
     Ended(Result<(), Error>),
@@ -79,10 +79,12 @@ fn started(
     sender: &SyncSender<Awaited>,
 ) -> Result<Option<Running>, Failure> {
     let (listen, told) = (configuration.listen, sender.clone());
-    std::thread::spawn(move || told.send(Awaited::Started(server.start(listen))));
+    std::thread::spawn(move || told.send(Awaited::Started(Box::new(server.start(listen)))));
     for happened in awaited {
         match happened {
-            Awaited::Started(result) => return result.map(Some).map_err(|error| failure(&error)),
+            Awaited::Started(result) => {
+                return (*result).map(Some).map_err(|error| failure(&error));
+            }
             Awaited::Signal(Request::Stop | Request::StopNow) => return Ok(None),
             // Nothing runs yet that could end, or be reloaded.
             Awaited::Signal(Request::Reload) | Awaited::Ended(_) | Awaited::Stopped(_) => {}

@@ -138,7 +138,7 @@ impl Authenticators {
     }
 }
 
-/// The refusals since an earlier count, in words: `expired 12, denied 3`; none where there are none.
+/// The refusals since an earlier count, in words: `expired 12, denied 3`; `None` if there are none.
 pub(crate) fn since(earlier: &Counts, now: &Counts) -> Option<String> {
     let more = Refusal::ALL.iter().map(|refusal| {
         let index = refusal.index();

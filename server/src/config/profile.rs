@@ -1,8 +1,9 @@
 //! Configuration files for those who come from another server.
 
 /// What `fulmar genconfig --profile ignis` prints: the defaults of IGNIS's WebSocket helper.
-pub(crate) const IGNIS: &str = r#"# Fulmar with the defaults of IGNIS's WebSocket helper. Behind each key stands the name of IGNIS's
-# own constant; docs/protocols/ignis.md tells what is the same and what is not.
+pub(crate) const IGNIS: &str = r#"# Fulmar with the defaults of IGNIS's WebSocket helper.
+# Behind each key stands the name of IGNIS's own constant; docs/protocols/ignis.md tells what is the
+# same and what is not.
 
 [limits]
 sealing_max = 10                  # ENCRYPTED_BATCH_LIMIT = 10
