@@ -7,7 +7,10 @@
 )]
 
 pub mod client;
+pub mod conformance;
+pub mod event_client;
 pub mod memory;
+pub mod redis;
 pub mod server;
 
 use std::time::{Duration, Instant};
