@@ -7,9 +7,9 @@ use std::borrow::Cow;
 
 use crate::payload::NESTING_MAX;
 
-/// Whether the text is one JSON value, nested at most [`NESTING_MAX`] levels deep. The members of an
-/// object are visited on the way, raw, names with their quotes; before it is known whether all of
-/// the text is right.
+/// Whether the text is one JSON value, nested at most [`NESTING_MAX`] levels deep. The members of
+/// an object are visited on the way, raw, names with their quotes; before it is known whether all
+/// of the text is right.
 pub(crate) fn check<'a>(text: &'a str, mut visit: impl FnMut(&'a str, &'a str)) -> bool {
     let mut scanner = Scanner::new(text);
     let is_right = if scanner.eat(b'{') {

@@ -8,7 +8,7 @@
 //! | `@ open /path?query name=value` | a connection opens, with path parameters |
 //! | `> text`, `>x 00ff` | the client sends a text or binary message |
 //! | `@ reply 1 value text hello` | what became of call 1 (every kind of [`Reply`]) |
-//! | `@ reply 1 identity ada`, `refused`, `agreed KEY SALT` | a gate's verdict; `identity` as `@ as` |
+//! | `@ reply 1 identity ada`, `refused`, `agreed KEY SALT` | a gate's verdict, as `@ as` |
 //! | `@ ask join lobby` | what the server wants: `join`, `leave`, `send`, `call`, `close` |
 //! | `@ deadline`, `@ delivered 0 3`, `@ close us` (or `client`) | a session's other calls |
 //! | `@ describe` | answered with `! is state user [rooms]`, then claims, keys if encrypted |
@@ -16,9 +16,9 @@
 //! | `<? text`, `<?x 00ff` | the session sends, the backpressure policy applies |
 //! | `! effect ...` | any other effect |
 //!
-//! Payloads are `undefined`, `text ...`, `json ...`, `binary 00ff`, `object`; effects show rich values as
-//! `rich` and their JSON. After each line from outside, the session's own must follow, all and in
-//! order.
+//! Payloads are `undefined`, `text ...`, `json ...`, `binary 00ff`, `object`; effects show rich
+//! values as `rich` and their JSON. After each line from outside, the session's own must follow,
+//! all and in order.
 use std::{
     fmt::{self, Write as _},
     sync::Arc,

@@ -81,6 +81,11 @@ impl Rooms {
 /// What clients and handlers do to rooms. The room that is called like the connection itself is not
 /// a room: the host finds connections by their ids. Only the list says whether it is there.
 impl EventSession {
+    /// Whether the endpoint is asked about rooms.
+    pub(super) fn joins_by_call(&self) -> bool {
+        matches!(self.options.join, JoinPolicy::Ask)
+    }
+
     /// The client wants to join.
     pub(super) fn join_asked(&mut self, data: Option<&str>, host: &mut dyn Host) {
         if matches!(self.options.join, JoinPolicy::Nobody) {

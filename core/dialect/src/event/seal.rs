@@ -1,9 +1,10 @@
 //! The key exchange and the encryption of what a client is sent.
 //!
-//! Both sides make a P-256 key, agree on a secret (ECDH), and derive an AES-256-GCM key from it with
-//! HKDF-SHA-256 (RFC 5869), a salt of 32 random bytes, and the name of the method. A message becomes
-//! `{"event":"encrypted","data":{"iv":...,"ct":...}}` in base64 with padding: 12 random bytes, and the
-//! encrypted message with its tag of 16 bytes (NIST SP 800-38D). What clients send stays plain.
+//! Both sides make a P-256 key, agree on a secret (ECDH), and derive an AES-256-GCM key from it
+//! with HKDF-SHA-256 (RFC 5869), a salt of 32 random bytes, and the name of the method. A message
+//! becomes `{"event":"encrypted","data":{"iv":...,"ct":...}}` in base64 with padding: 12 random
+//! bytes, and the encrypted message with its tag of 16 bytes (NIST SP 800-38D). What clients send
+//! stays plain.
 use std::{fmt, sync::Arc};
 
 use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit};

@@ -90,14 +90,31 @@ pub(super) enum Rare {
     Agreed { public_key: Box<str>, salt: Box<str> },
 }
 
-/// A call whose answer goes to the client.
+/// Something that takes its turn.
 struct Waiting {
+    /// The call that is answered; 0 for what is done as soon as it is its turn.
     call: u32,
-    /// Bytes of the event's name, which is the first part of `text`; the rest is the client's id
-    /// for it, raw. `None` for a request to join.
-    name: Option<NonZeroU32>,
+    what: What,
     text: Box<str>,
 }
+
+#[derive(Clone, Copy)]
+enum What {
+    /// An event's handler. The event's name has so many bytes, the first of the text; the rest is
+    /// the client's id for it, raw.
+    Event(NonZeroU32),
+    /// A request to join that the endpoint decides about.
+    Rooms,
+    /// A request to join, raw, that needs no decision.
+    Join,
+    /// A request to leave, raw.
+    Leave,
+}
+
+/// Requests to join and leave that take their turn behind events; further ones do not wait, nor do
+/// very long ones: nobody keeps more than this of a client that waits for a handler.
+const TURNS_MAX: usize = 64;
+const TURN_BYTES_MAX: usize = 8 << 10;
 
 impl EventSession {
     pub(super) fn new(options: &Arc<EventOptions>, request: &OpenRequest<'_>) -> Self {
@@ -139,7 +156,7 @@ impl EventSession {
 
     /// Notes that the next call's answer is rooms to join; `None` if too many wait already.
     pub(super) fn expect_rooms(&mut self) -> Option<CallId> {
-        self.expect(None, Box::default())
+        self.expect(What::Rooms, Box::default())
     }
 
     pub(super) fn limit_authentication(&self, host: &mut dyn Host) {
@@ -181,11 +198,44 @@ impl EventSession {
             Some(event::HEARTBEAT) => {}
             Some(event::AUTHENTICATE) => self.authenticate(envelope.data, host),
             _ if self.state != State::Authenticated => host.send(NOT_AUTHENTICATED),
-            Some(event::JOIN) => self.join_asked(envelope.data, host),
-            Some(event::LEAVE) => self.leave_asked(envelope.data, host),
+            Some(event::JOIN) if self.joins_by_call() => self.join_asked(envelope.data, host),
+            Some(event::JOIN) => self.in_turn(What::Join, envelope.data, host),
+            Some(event::LEAVE) => self.in_turn(What::Leave, envelope.data, host),
             Some(name) => self.call_handler(name, &envelope, host),
             // Nobody handles what has no name.
             None => {}
+        }
+    }
+
+    /// Does it when the events that came before it have been handled: handlers see the rooms that
+    /// there were when the client spoke.
+    fn in_turn(&mut self, what: What, data: Option<&str>, host: &mut dyn Host) {
+        let turns = self.waiting.iter().filter(|waiting| waiting.call == 0).count();
+        match data {
+            Some(text)
+                if !self.waiting.is_empty()
+                    && turns < TURNS_MAX
+                    && text.len() <= TURN_BYTES_MAX =>
+            {
+                self.waiting.push(Waiting { call: 0, what, text: text.into() });
+            }
+            _ => self.take_turn(what, data, host),
+        }
+    }
+
+    fn take_turn(&mut self, what: What, data: Option<&str>, host: &mut dyn Host) {
+        match what {
+            What::Join => self.join_asked(data, host),
+            What::Leave => self.leave_asked(data, host),
+            What::Event(_) | What::Rooms => {}
+        }
+    }
+
+    /// What came behind a call that is over.
+    fn take_turns(&mut self, host: &mut dyn Host) {
+        while self.waiting.first().is_some_and(|first| first.call == 0) {
+            let next = self.waiting.remove(0);
+            self.take_turn(next.what, Some(&next.text), host);
         }
     }
 
@@ -195,7 +245,7 @@ impl EventSession {
         let Some(len) = u32::try_from(name.len()).ok().and_then(NonZeroU32::new) else {
             return;
         };
-        let Some(call) = self.expect(Some(len), text) else { return };
+        let Some(call) = self.expect(What::Event(len), text) else { return };
         host.effect(Effect::Call {
             call,
             on: On::Endpoint,
@@ -210,12 +260,12 @@ impl EventSession {
         });
     }
 
-    fn expect(&mut self, name: Option<NonZeroU32>, text: Box<str>) -> Option<CallId> {
+    fn expect(&mut self, what: What, text: Box<str>) -> Option<CallId> {
         if self.waiting.len() >= WAITING_MAX {
             return None;
         }
         let call = self.next_call();
-        self.waiting.push(Waiting { call: self.calls, name, text });
+        self.waiting.push(Waiting { call: self.calls, what, text });
         Some(call)
     }
 
@@ -225,21 +275,22 @@ impl EventSession {
         let is_it = |waiting: &Waiting| u64::from(waiting.call) == call.0;
         let Some(position) = self.waiting.iter().position(is_it) else { return };
         let waiting = self.waiting.remove(position);
-        match (waiting.name, reply) {
-            (None, _) => self.join_answered(reply, host),
-            (Some(name), Reply::Value(payload) | Reply::Item(payload)) => {
+        match (waiting.what, reply) {
+            (What::Rooms, _) => self.join_answered(reply, host),
+            (What::Event(name), Reply::Value(payload) | Reply::Item(payload)) => {
                 respond(waiting.text.split_at(name.get() as usize), payload, host);
             }
-            (Some(_), Reply::Room(room)) => self.join(room, host),
+            (What::Event(_), Reply::Room(room)) => self.join(room, host),
             // There are no words for failure: the host logs and counts it.
-            (Some(_), Reply::Error(_) | Reply::Missing | Reply::End | Reply::Verdict(_)) => {}
+            _ => {}
         }
         match reply {
             Reply::Item(_) => self.waiting.insert(position, waiting),
-            // The membership needs no call that stays open, and the next event waits for its end.
+            // The membership needs no call that stays open.
             Reply::Room(_) => host.effect(Effect::Cancel { call }),
             _ => {}
         }
+        self.take_turns(host);
     }
 
     fn send_asked(

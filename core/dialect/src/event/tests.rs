@@ -37,6 +37,7 @@ fn dialogues_hold() {
     let ask = EventOptions { join: JoinPolicy::Ask, ..EventOptions::default() };
     plays(ask, include_str!("../../tests/event/join-asked.txt"));
     plays(anybody(), include_str!("../../tests/event/rooms.txt"));
+    plays(anybody(), include_str!("../../tests/event/turns.txt"));
     with(Encryption::Required, include_str!("../../tests/event/encryption-required.txt"));
     with(Encryption::Offered, include_str!("../../tests/event/encryption-offered.txt"));
     let open = EventOptions { authentication: Authentication::Anybody, ..anybody() };
