@@ -1,8 +1,9 @@
 //! Several nodes as one: what crosses between them, and what carries it.
 //!
 //! With the feature `redis`, `Options` describe Redis as the carrier; give them to
-//! [`Server::fabric`](crate::Server::fabric). Another carrier implements [`Fabric`] and [`Connect`]. Whatever carries, a message reaches
-//! another node at most once, and those of one room and node in their order.
+//! [`Server::fabric`](crate::Server::fabric). Another carrier implements [`Fabric`] and
+//! [`Connect`]. Whatever carries, a message reaches another node at most once, and those of one
+//! room and node in their order.
 
 use std::fmt;
 use std::sync::Arc;

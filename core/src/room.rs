@@ -127,8 +127,9 @@ impl Room {
         self
     }
 
-    /// Publishes to all members, on all shards and nodes. Members that are slow get it later or, as their
-    /// endpoint's backpressure policy says, not at all. One publisher's messages arrive in order.
+    /// Publishes to all members, on all shards and nodes. Members that are slow get it later or, as
+    /// their endpoint's backpressure policy says, not at all. One publisher's messages arrive in
+    /// order.
     ///
     /// A string or [`fulmar_dialect::Bytes`] goes to text endpoints as it is, everything else as
     /// JSON; the event is for dialects that have events.

@@ -109,8 +109,8 @@ impl<S: Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// Makes it one node of several: what is published to a room reaches its members on all of them.
-    /// Connected before anything is listened on.
+    /// Makes it one node of several: what is published to a room reaches its members on all of
+    /// them. Connected before anything is listened on.
     #[must_use]
     pub fn fabric(mut self, fabric: impl Connect + 'static) -> Self {
         self.fabric = Some(Other(Box::new(fabric)));
@@ -162,7 +162,7 @@ impl<S: Send + Sync + 'static> Server<S> {
         }
         let started = start(node.clone(), mailboxes, address);
         let mut running = started.inspect_err(|_| node.cluster.disconnect())?;
-        running.waiter.on_stop = moments.stop.map(AtStop);
+        running.waiter.on_stop = moments.stop.map(|hook| AtStop(Mutex::new(hook)));
         if let Some(hook) = moments.start {
             hook(running.local_addr());
         }
@@ -197,7 +197,9 @@ pub struct Waiter {
 }
 
 /// What an embedder wants done at the end.
-struct AtStop(Box<dyn FnOnce() + Send>);
+///
+/// In a lock that nobody waits for, so that threads may share what holds it.
+struct AtStop(Mutex<Box<dyn FnOnce() + Send>>);
 
 impl fmt::Debug for AtStop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -373,10 +375,15 @@ impl Waiter {
             let _contained = worker.join();
         }
         if let Some(AtStop(hook)) = self.on_stop {
-            hook();
+            hook.into_inner().unwrap_or_else(PoisonError::into_inner)();
         }
     }
 }
+
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<Running>();
+};
 
 impl Ended {
     fn add(&self, result: Result<(), Error>) {

@@ -145,7 +145,10 @@ impl ReplyTo {
 /// What the shard holds of a call that runs: to cancel it, and to let a stream go on.
 #[derive(Debug, Default)]
 pub(crate) struct Control {
+    /// What the handler is told.
     pub(crate) cancelled: Cancelled,
+    /// What becomes of what it left: 0 while somebody waits for it, [`OUTLIVES`], [`ENDS`].
+    end: AtomicU8,
     /// Whether the session takes items.
     tap_closed: AtomicBool,
     /// Items that may be made before the session has handled some.
@@ -154,9 +157,25 @@ pub(crate) struct Control {
     task: Mutex<Option<Arc<Task>>>,
 }
 
+/// The connection has ended, but the call was to be handled anyway.
+const OUTLIVES: u8 = 1;
+/// Nobody wants it.
+const ENDS: u8 = 2;
+
 impl Control {
-    /// Nobody wants the answer: what waits is dropped, on a worker.
+    /// Nobody wants the answer: what waits is dropped, on a worker, and no reply follows.
     pub(crate) fn cancel(&self) {
+        self.end(ENDS);
+    }
+
+    /// The connection has ended: what waits for something goes on, and what streams ends, each with
+    /// a last reply.
+    pub(crate) fn outlive(&self) {
+        self.end(OUTLIVES);
+    }
+
+    fn end(&self, how: u8) {
+        self.end.store(how, Ordering::Release);
         self.cancelled.cancel();
         self.wake();
     }
@@ -298,9 +317,13 @@ impl Task {
 
     /// Empties the slot when the call is over.
     fn poll(&self, slot: &mut Option<Work>, context: &mut Context<'_>) {
-        if self.control.cancelled.is_cancelled() {
-            *slot = None;
-            return;
+        match self.control.end.load(Ordering::Acquire) {
+            ENDS => return *slot = None,
+            OUTLIVES if matches!(slot, Some(Work::Stream(_))) => {
+                *slot = None;
+                return self.to.reply(OwnedReply::End);
+            }
+            _ => {}
         }
         match slot {
             None => {}

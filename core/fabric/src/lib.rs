@@ -7,8 +7,8 @@
 //! Delivery is at most once and in the order of each publisher. A message is lost when Redis is
 //! away; nothing is kept and nothing is sent again. What was lost is counted, see [`Counters`].
 //!
-//! Without the feature `redis` there is only what a node and a carrier say to each other: [`Parcel`],
-//! [`Inbox`], [`Topic`], and the [`envelope`].
+//! Without the feature `redis` there is only what a node and a carrier say to each other:
+//! [`Parcel`], [`Inbox`], [`Topic`], and the [`envelope`].
 //!
 //! Redis 6 or later (or a server that speaks RESP3, such as Valkey) is needed, as one server or as
 //! a Redis Cluster.

@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::Stream;
 
 /// Something that can answer a call: a `Serialize`, a `Result` of what can, a [`Stream`], a
-/// [`Subscription`], for gates an [`Identity`] or a [`Verdict`], or a future of what can. `K` is found by the compiler.
+/// [`Subscription`], for gates an [`Identity`] or a [`Verdict`], or a future of what can. `K` is
+/// found by the compiler.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot answer a call",
     note = "return a `Serialize` type, a `Result` of one, a `Stream` or a `Subscription`",

@@ -170,6 +170,8 @@ impl Shard {
         let control = running.control.clone();
         if reply.is_last() {
             lane.finish(serial);
+        } else if matches!(reply, OwnedReply::Room(_)) {
+            lane.joined(serial);
         }
         let is_item = matches!(reply, OwnedReply::Item(_));
         let mut reply = self.counted(reply);

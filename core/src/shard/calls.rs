@@ -61,6 +61,8 @@ pub(crate) struct Lane {
     running: SmallVec<[Running; 1]>,
     waiting: VecDeque<PendingCall>,
     serial: u32,
+    /// Whether nothing of the session's goes on any more.
+    is_cut: bool,
 }
 
 /// All lanes of a shard.
@@ -83,6 +85,7 @@ impl Lane {
             running: SmallVec::new(),
             waiting: VecDeque::new(),
             serial: 0,
+            is_cut: false,
         }
     }
 
@@ -137,15 +140,26 @@ impl Lane {
     }
 
     /// The handler has returned; its call goes on without a thread. If the connection is gone it
-    /// does not go on: what it left was cancelled by [`close`](Self::close), and no reply follows.
+    /// may not: what it left was cancelled by [`close`](Self::close), and no reply follows.
     pub(crate) fn returned(&mut self, serial: u32) {
-        let is_sessions = |running: &Running| matches!(running.caller, Caller::Session(_));
-        if self.closed && self.running(serial).is_some_and(is_sessions) {
+        let is_cut = self.is_cut;
+        let is_over = |running: &Running| !running.goes_on() || is_cut && running.is_sessions();
+        if self.closed && self.running(serial).is_some_and(is_over) {
             return self.finish(serial);
         }
         if let Some(running) = self.running.iter_mut().find(|running| running.serial == serial) {
             running.returned = true;
         }
+    }
+
+    /// A handler answered with a room. A call that others wait for is over with that; of one that
+    /// nobody waits for the session may still hold the membership by its name.
+    pub(crate) fn joined(&mut self, serial: u32) {
+        let is_strict = |running: &Running| running.order == Order::Strict;
+        if self.closed || self.running(serial).is_some_and(is_strict) {
+            return self.finish(serial);
+        }
+        self.returned(serial);
     }
 
     /// The call is over.
@@ -166,21 +180,37 @@ impl Lane {
         });
     }
 
-    /// The connection is gone: what waits is dropped, what runs is told; hooks go on. Returns what
+    /// The connection is gone. What nobody was to wait for, events and messages, was said and is
+    /// handled: those that wait still start, in order, and those that run go on, though they are
+    /// told. Of everything else what waits is dropped and what runs ends. Hooks go on. Returns what
     /// was dropped, which may hold an embedder's values.
     pub(crate) fn close(&mut self) -> Vec<PendingCall> {
         self.closed = true;
-        self.running.iter().for_each(|running| {
-            if matches!(running.caller, Caller::Session(_)) {
-                running.control.cancel();
+        for running in &self.running {
+            match running.caller {
+                Caller::Session(_) if running.order == Order::Strict => running.control.outlive(),
+                Caller::Session(_) => running.control.cancel(),
+                Caller::Hook(_) => {}
             }
-        });
+        }
         // A call that waits for a future ends when it is cancelled, without a reply.
-        self.running
-            .retain(|running| !running.returned || matches!(running.caller, Caller::Hook(_)));
-        let is_hook = |call: &PendingCall| matches!(call.caller, Caller::Hook(_));
-        let (hooks, dropped) = std::mem::take(&mut self.waiting).into_iter().partition(is_hook);
-        self.waiting = hooks;
+        self.running.retain(|running| !running.returned || running.goes_on());
+        self.drop_waiting(|call| is_hook(call) || call.order == Order::Strict)
+    }
+
+    /// The time for what went on after the end of the connection is up. Returns what was dropped.
+    pub(crate) fn cut(&mut self) -> Vec<PendingCall> {
+        self.is_cut = true;
+        for running in self.running.iter().filter(|running| running.is_sessions()) {
+            running.control.cancel();
+        }
+        self.running.retain(|running| !running.returned || !running.is_sessions());
+        self.drop_waiting(is_hook)
+    }
+
+    fn drop_waiting(&mut self, keep: impl Fn(&PendingCall) -> bool) -> Vec<PendingCall> {
+        let (kept, dropped) = std::mem::take(&mut self.waiting).into_iter().partition(keep);
+        self.waiting = kept;
         dropped.into_iter().collect::<VecDeque<_>>().into()
     }
 
@@ -193,6 +223,21 @@ impl Lane {
     pub(crate) fn is_empty(&self) -> bool {
         self.running.is_empty() && self.waiting.is_empty()
     }
+}
+
+impl Running {
+    fn is_sessions(&self) -> bool {
+        matches!(self.caller, Caller::Session(_))
+    }
+
+    /// Whether the end of the connection is not its end.
+    fn goes_on(&self) -> bool {
+        !self.is_sessions() || self.order == Order::Strict
+    }
+}
+
+fn is_hook(call: &PendingCall) -> bool {
+    matches!(call.caller, Caller::Hook(_))
 }
 
 /// Whether `call` must wait for `earlier` to be over, which has not even started.
@@ -316,9 +361,9 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_that_returns_a_future_after_the_end_is_over() {
+    fn a_future_that_somebody_waited_for_is_over_with_the_connection() {
         let mut lane = lane();
-        lane.enqueue(call(1, Order::Strict, None));
+        lane.enqueue(call(1, Order::Free, None));
         assert_eq!(started(&mut lane), [1]);
         lane.close();
         lane.returned(1);
@@ -326,16 +371,46 @@ mod tests {
     }
 
     #[test]
-    fn the_hook_for_the_end_waits_for_what_runs() {
+    fn what_was_said_before_the_end_is_handled_in_order_and_the_hook_comes_last() {
         let mut lane = lane();
         lane.enqueue(call(1, Order::Strict, None));
         assert_eq!(started(&mut lane), [1]);
         lane.enqueue(call(2, Order::Strict, None));
-        assert_eq!(lane.close().len(), 1);
-        let hook = Caller::Hook(Gate::Disconnect);
-        lane.enqueue(PendingCall { caller: hook, ..call(0, Order::Strict, None) });
-        assert!(lane.start(8).is_none());
+        lane.enqueue(call(3, Order::Start, Some(7)));
+        lane.enqueue(call(4, Order::Start, Some(7)));
+        assert_eq!(started(&mut lane), [3]);
+        assert_eq!(lane.close().len(), 1, "only the call whose answer nobody gets");
+        lane.enqueue(hook(Gate::Disconnect));
+        lane.finish(2);
+        lane.returned(1);
+        assert!(lane.start(8).is_none(), "the first one waits for something");
         lane.finish(1);
-        assert_eq!(lane.start(8).map(|(call, ..)| call.caller), Some(hook));
+        assert_eq!(started(&mut lane), [2]);
+        lane.finish(3);
+        let last = lane.start(8).map(|(call, ..)| call.caller);
+        assert_eq!(last, Some(Caller::Hook(Gate::Disconnect)));
+    }
+
+    #[test]
+    fn what_goes_on_after_the_end_can_be_cut() {
+        let mut lane = lane();
+        lane.enqueue(call(1, Order::Strict, None));
+        lane.enqueue(call(2, Order::Strict, None));
+        assert_eq!(started(&mut lane), [1]);
+        lane.close();
+        lane.enqueue(hook(Gate::Disconnect));
+        assert_eq!(lane.cut().len(), 1);
+        lane.returned(1);
+        assert!(lane.start(8).is_some_and(|(call, ..)| is_hook(&call)));
+    }
+
+    #[test]
+    fn a_call_that_was_answered_with_a_room_holds_up_nobody() {
+        let mut lane = lane();
+        lane.enqueue(call(1, Order::Strict, None));
+        lane.enqueue(call(2, Order::Strict, None));
+        assert_eq!(started(&mut lane), [1]);
+        lane.joined(1);
+        assert_eq!(started(&mut lane), [2]);
     }
 }

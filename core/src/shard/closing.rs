@@ -249,10 +249,15 @@ impl Shard {
     /// Stops the calls of a connection that is gone; its hook comes last.
     fn close_lane(&mut self, key: u32, endpoint: u16, was_open: bool) {
         let Some(lane) = self.lanes.get_mut(key as usize) else { return };
-        let dropped = lane.close();
+        let (dropped, socket) = (lane.close(), lane.socket);
+        if !lane.is_empty() {
+            let due = self.now.after(self.node.config.timeouts.stop);
+            self.outliving.push_back((due, key, socket));
+        }
         if !dropped.is_empty() {
             self.node.pool.submit(Job::Dispose(Box::new(dropped)));
         }
+        let Some(lane) = self.lanes.get_mut(key as usize) else { return };
         let handle = crate::connection::Connection::from_erased(&lane.connection);
         let local = handle.and_then(|handle| handle.end());
         let endpoint_of = self.node.endpoints.get(usize::from(endpoint));
@@ -264,6 +269,20 @@ impl Shard {
             self.departed_locals.insert(key, local);
         }
         self.pump(key);
+    }
+
+    /// What goes on after the end of its connection has its time, as a stop has.
+    pub(super) fn cut_outliving(&mut self) {
+        while let Some((_, key, socket)) = self.outliving.pop_front_if(|next| next.0 <= self.now) {
+            let Some(lane) = self.lanes.get_mut(key as usize) else { continue };
+            // Its key may be another connection's by now.
+            if !lane.closed || lane.socket != socket {
+                continue;
+            }
+            let dropped = lane.cut();
+            self.node.pool.submit(Job::Dispose(Box::new(dropped)));
+            self.pump(key);
+        }
     }
 
     fn take_session(&mut self, socket: SocketId) -> Option<Box<dyn Session>> {

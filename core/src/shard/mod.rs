@@ -34,7 +34,7 @@ mod talk;
 mod timers;
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -96,6 +96,8 @@ pub(crate) struct Shard {
     seals: Seals,
     /// What embedders kept for connections that are gone, until their calls have ended.
     departed_locals: HashMap<u32, Box<dyn Any + Send>, RandomState>,
+    /// Lanes of connections that have ended, and until when what is left of them may go on.
+    outliving: VecDeque<(Tick, u32, SocketId)>,
     /// Connections whose request is awaited, and how many may be.
     pending: usize,
     pending_max: usize,
@@ -189,6 +191,7 @@ impl Shard {
             owed: Vec::new(),
             seals: Seals::new(entropy.hasher(), sealing_max),
             departed_locals: HashMap::with_hasher(entropy.hasher()),
+            outliving: VecDeque::new(),
             pending: 0,
             pending_max,
             stopping: None,
@@ -218,7 +221,8 @@ impl Shard {
         if !self.throttled.is_empty() {
             return Some(Tick(self.now.0 + 1));
         }
-        self.wheel.next_due()
+        let outliving = self.outliving.front().map(|(due, ..)| *due);
+        self.wheel.next_due().into_iter().chain(outliving).min()
     }
 
     /// Whether a stop is complete.

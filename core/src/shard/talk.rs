@@ -1,6 +1,6 @@
 //! Messages to sessions.
 
-use fulmar_dialect::{Ask, Gate, Host, Message, Session, Tag};
+use fulmar_dialect::{Ask, Gate, Host, Message, Sent, Session, Tag};
 use fulmar_driver::SocketId;
 use fulmar_proto::ws::{Incoming, Scratch};
 
@@ -113,8 +113,14 @@ impl Shard {
 
     /// What a handle or handler wants of a client.
     pub(super) fn on_ask(&mut self, socket: SocketId, ask: Ask) {
-        // An ask for a connection that is gone is dropped, and its settler says so.
-        self.with_talk(socket, |session, host| session.on_ask(ask, host));
+        let is_open = self.connections.get(socket).is_some_and(super::Connection::is_open);
+        match ask {
+            Ask::Send { receipt: Some(receipt), .. } if !is_open => {
+                receipt.settle(Ok(Sent::Dropped.name().into()));
+            }
+            // An ask for a connection that is gone is dropped, and its settler says so.
+            ask => self.with_talk(socket, |session, host| session.on_ask(ask, host)),
+        }
     }
 
     pub(super) fn on_delivered(&mut self, socket: SocketId, tag: u32, frames: u64) {

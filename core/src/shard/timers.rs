@@ -25,6 +25,7 @@ impl Shard {
             }
         }
         self.fired = fired;
+        self.cut_outliving();
     }
 
     /// Puts the connection's next deadline into the wheel.

@@ -150,7 +150,11 @@ mod tests {
         let ask = ask_authenticate(&attempt(r#"{"a":[1,2]}"#), &["origin".to_owned()]).unwrap();
         assert_eq!(
             ask,
-            r#"{"kind":"authenticate","token":"t","data":{"a":[1,2]},"connection":{"id":"c\"1","ip":"127.0.0.1","path":"/ws","headers":[["Origin","https://a"]]}}"#
+            concat!(
+                r#"{"kind":"authenticate","token":"t","data":{"a":[1,2]},"#,
+                r#""connection":{"id":"c\"1","ip":"127.0.0.1","path":"/ws","#,
+                r#""headers":[["Origin","https://a"]]}}"#,
+            )
         );
         assert!(ask_authenticate(&attempt(""), &[]).unwrap().contains(r#""data":null"#));
     }

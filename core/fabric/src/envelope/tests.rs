@@ -28,13 +28,20 @@ fn letters_have_the_bytes_that_an_ignis_node_publishes() {
             Kind::Room,
             "elsewhere",
             r#"{"from":"user-alice","text":"hi"}"#,
-            r#"{"serverId":"3ceff78a-af37-47ce-a726-1c720249e583","type":"room","target":"elsewhere","event":"chat","data":{"from":"user-alice","text":"hi"}}"#,
+            concat!(
+                r#"{"serverId":"3ceff78a-af37-47ce-a726-1c720249e583","type":"room","#,
+                r#""target":"elsewhere","event":"chat","data":{"from":"user-alice","text":"hi"}}"#,
+            ),
         ),
         (
             Kind::Client,
             client,
             r#"{"from":"user-alice","text":"direct"}"#,
-            r#"{"serverId":"3ceff78a-af37-47ce-a726-1c720249e583","type":"client","target":"9a629c12-564f-469c-8a3e-281025f2f785","event":"chat","data":{"from":"user-alice","text":"direct"}}"#,
+            concat!(
+                r#"{"serverId":"3ceff78a-af37-47ce-a726-1c720249e583","type":"client","#,
+                r#""target":"9a629c12-564f-469c-8a3e-281025f2f785","event":"chat","#,
+                r#""data":{"from":"user-alice","text":"direct"}}"#,
+            ),
         ),
     ];
     for (kind, target, data, expected) in cases {
@@ -158,7 +165,11 @@ fn anything_that_is_not_an_envelope_is_malformed() {
 
 #[test]
 fn every_prefix_of_an_envelope_and_every_changed_byte_is_survived() {
-    let whole = br#"{"serverId":"s","type":"room","target":"t","event":"e","data":{"a":[1,"\u00e9",null]},"exclude":["x",3]}"#;
+    let whole = concat!(
+        r#"{"serverId":"s","type":"room","target":"t","event":"e","data":{"a":[1,"#,
+        r#""\u00e9",null]},"exclude":["x",3]}"#,
+    )
+    .as_bytes();
     assert!(decode(whole, "own", 1 << 20).is_ok());
     for end in 0..whole.len() {
         assert_eq!(decode(&whole[..end], "own", 1 << 20), Err(Dropped::Malformed));
@@ -176,7 +187,10 @@ fn every_prefix_of_an_envelope_and_every_changed_byte_is_survived() {
 
 #[test]
 fn absent_data_is_not_null_and_exclude_keeps_only_strings() {
-    let text = r#" {"event":"","type":"broadcast","serverId":"emitter","exclude":["a",7,null,["b"],"\u0063",{"d":"e"}],"other":{}} "#;
+    let text = concat!(
+        r#" {"event":"","type":"broadcast","serverId":"emitter","exclude":["a",7,null,"#,
+        r#"["b"],"\u0063",{"d":"e"}],"other":{}} "#,
+    );
     let received = decoded(text).unwrap();
     assert_eq!(received.data, None);
     assert_eq!(&*received.event, "");
@@ -190,7 +204,11 @@ fn absent_data_is_not_null_and_exclude_keeps_only_strings() {
 
 #[test]
 fn of_a_repeated_key_the_last_counts() {
-    let text = r#"{"serverId":"own","serverId":"s","type":7,"type":"room","target":"a","target":"b","event":"a","event":"b","data":1,"data":2,"exclude":["a"],"exclude":[],"d\u0061ta":3}"#;
+    let text = concat!(
+        r#"{"serverId":"own","serverId":"s","type":7,"type":"room","target":"a","#,
+        r#""target":"b","event":"a","event":"b","data":1,"data":2,"exclude":["a"],"#,
+        r#""exclude":[],"d\u0061ta":3}"#,
+    );
     let received = decoded(text).unwrap();
     assert_eq!((received.kind, &*received.target, &*received.event), (Kind::Room, "b", "b"));
     assert_eq!(received.data.as_deref(), Some("3"));
