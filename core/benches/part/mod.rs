@@ -14,8 +14,19 @@ pub(crate) use wire::{Operation, Part};
 /// The shard's own parts.
 pub(crate) const SHARD: &[Part] = &[
     Part { name: "encode/broadcast", times: 500, elements: 1, make: room::broadcast },
-    Part { name: "room/1000-members-1", times: 20, elements: 1000, make: || room::pass(1) },
-    Part { name: "room/1000-members-32", times: 10, elements: 32_000, make: || room::pass(32) },
+    Part { name: "room/1000-members-1", times: 20, elements: 1000, make: || room::pass(1, false) },
+    Part {
+        name: "room/1000-members-32",
+        times: 10,
+        elements: 32_000,
+        make: || room::pass(32, false),
+    },
+    Part {
+        name: "room/1000-members-32-clustered",
+        times: 10,
+        elements: 32_000,
+        make: || room::pass(32, true),
+    },
     Part { name: "wheel/arm-and-disarm", times: 5000, elements: 1, make: timers::arm_and_disarm },
     Part { name: "wheel/rearm", times: 5000, elements: 1, make: timers::rearm },
     Part { name: "wheel/turn-nothing-due", times: 5000, elements: 1, make: timers::nothing_due },

@@ -33,10 +33,15 @@ pub(super) fn broadcast() -> Operation {
     })
 }
 
-/// A turn: `messages` publications of 64 bytes to a room of 1,000, posted and flushed.
-pub(super) fn pass(messages: usize) -> Operation {
+/// A turn: `messages` publications of 64 bytes to a room of 1,000, posted and flushed. On a node of
+/// several they are handed over for the others too.
+pub(super) fn pass(messages: usize, is_clustered: bool) -> Operation {
     let mut driver = Greedy::default();
     let mut output = room_of(MEMBERS, &mut driver);
+    if is_clustered {
+        output.join_cluster();
+    }
+    let (parcels, handed_over) = crossbeam_channel::unbounded();
     let room: Arc<str> = "room".into();
     Box::new(move || {
         for _ in 0..messages {
@@ -45,6 +50,8 @@ pub(super) fn pass(messages: usize) -> Operation {
         let before = driver.offered;
         settle(&mut output, &mut driver);
         assert_eq!(driver.offered - before, u64::from(MEMBERS));
+        output.take_upward(|upward| parcels.send(Box::new(upward)).unwrap());
+        assert_eq!(handed_over.try_iter().count(), usize::from(is_clustered));
     })
 }
 
@@ -54,7 +61,7 @@ fn publication(room: &Arc<str>) -> Publication {
         event: "".into(),
         payload: PayloadBytes::Binary(black_box([7; 64]).into()),
         exclude: Exclude::Nobody,
-        reach: Reach::Node,
+        reach: Reach::Cluster,
     }
 }
 
