@@ -5,6 +5,7 @@
 //! cargo run -p fulmar --all-features --example conformance -- --port 9000
 //! ```
 //! Prints `READY <port>` once it accepts connections on 127.0.0.1.
+#![expect(clippy::needless_pass_by_value, reason = "handlers take their arguments by type")]
 
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -51,6 +52,7 @@ async fn authenticate(Arg(login): Arg<Login>) -> Result<Option<Identity>> {
 fn pause(time: Duration) -> Promise<()> {
     let (settler, promise) = Promise::pair();
     thread::spawn(move || {
+        #[expect(clippy::disallowed_methods, reason = "some authenticators are slow")]
         thread::sleep(time);
         settler.settle(Ok(Value::Undefined));
     });

@@ -1,7 +1,7 @@
 //! Guards: requests that are looked at before they become connections, and identities that expire.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fulmar::text::Text;
@@ -73,13 +73,13 @@ struct Barrier {
 impl Barrier {
     fn pass(&self) {
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        let is_open = self.is_open.lock().unwrap();
+        let is_open = self.is_open.lock().unwrap_or_else(PoisonError::into_inner);
         let most = Duration::from_secs(10);
-        drop(self.opened.wait_timeout_while(is_open, most, |is_open| !*is_open).unwrap());
+        drop(self.opened.wait_timeout_while(is_open, most, |is_open| !*is_open));
     }
 
     fn open(&self) {
-        *self.is_open.lock().unwrap() = true;
+        *self.is_open.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.opened.notify_all();
     }
 }
@@ -180,6 +180,7 @@ fn a_guard_may_answer_later_without_holding_a_worker() {
 #[test]
 fn a_connection_is_closed_when_its_identity_expires() {
     let guard = || {
+        #[expect(clippy::disallowed_methods, reason = "an expiry is a time of day")]
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
         Some(Identity::user("ada").until(u64::try_from(now).unwrap() + 300))
     };
