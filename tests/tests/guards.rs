@@ -125,7 +125,6 @@ fn a_client_that_goes_while_the_guard_thinks_leaves_nothing_behind() {
         let stats = server.stats();
         (stats.connections, stats.calls_now) == (0, 0)
     });
-    assert_eq!(server.stats().opened, 0);
     server.kill();
 }
 
