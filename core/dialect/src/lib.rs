@@ -17,6 +17,7 @@
 //! | [`stub`] | [`Stub`], [`Reader`], [`Writer`], [`Promise`]: what a client lends to the server |
 //! | [`error`] | [`CallError`]: one error, spelled by each dialect in its own way |
 //! | [`event`] | the `event` dialect: `{event, data, id}`, authentication and rooms |
+//! | [`rpc`] | the `rpc` dialect: alien-rpc's notifications, requests and subscriptions |
 //! | [`text`] | the `text` dialect: the message *is* the payload |
 //! | [`transcript`] | test support: a session played against a recorded dialogue |
 //!
@@ -71,6 +72,7 @@ pub mod open;
 pub mod payload;
 pub mod publication;
 pub mod reply;
+pub mod rpc;
 pub mod session;
 pub mod stub;
 pub mod target;
