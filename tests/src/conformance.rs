@@ -16,7 +16,7 @@ use fulmar::{
     Arg, CallError, Config, Connection, Endpoint, Hub, Identity, Result, Running, Server, Value,
 };
 
-use crate::{PATIENCE, holds_within, server};
+use crate::{PATIENCE, ended_within, server};
 
 /// A process that serves, and ends when this is dropped.
 #[derive(Debug)]
@@ -100,12 +100,7 @@ impl Conformance {
     /// # Panics
     /// If the system cannot tell.
     pub fn wait(&mut self, most: Duration) -> Option<ExitStatus> {
-        let mut status = None;
-        holds_within(most, || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        });
-        status
+        ended_within(&mut self.child, most)
     }
 }
 

@@ -13,6 +13,7 @@ pub mod memory;
 pub mod redis;
 pub mod server;
 
+use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 /// How long anything may take that is bound to happen.
@@ -38,6 +39,16 @@ pub fn holds_within(most: Duration, mut condition: impl FnMut() -> bool) -> bool
         }
         std::thread::park_timeout(Duration::from_millis(5));
     }
+}
+
+/// How a process has ended, if it does within `most`.
+pub(crate) fn ended_within(process: &mut Child, most: Duration) -> Option<ExitStatus> {
+    let mut status = None;
+    holds_within(most, || {
+        status = process.try_wait().unwrap();
+        status.is_some()
+    });
+    status
 }
 
 /// What a function returns, and how long it took.

@@ -12,7 +12,7 @@ use fulmar::text::{RoomOptions, Text};
 use fulmar::{Backpressure, Config, Endpoint, EndpointOptions, Io, Running, Server};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{PATIENCE, holds_within};
+use crate::{PATIENCE, ended_within};
 
 /// A configuration with one shard and one worker, and nothing that happens by itself.
 #[must_use]
@@ -175,12 +175,7 @@ impl Binary {
     /// # Panics
     /// If the system cannot tell.
     pub fn wait(&mut self, most: Duration) -> Option<ExitStatus> {
-        let mut status = None;
-        holds_within(most, || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        });
-        status
+        ended_within(&mut self.child, most)
     }
 }
 
