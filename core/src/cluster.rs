@@ -6,12 +6,12 @@ use std::sync::{Arc, OnceLock};
 use fulmar_dialect::event::names::{self, channel};
 use fulmar_dialect::{Ask, Payload};
 
-use crate::directory;
 use crate::fabric::{Fabric, Inbox, Kind, Letter, Parcel, Received, Topic};
-use crate::mailbox::Mail;
-use crate::node::Node;
+use crate::mailbox::{Mail, Post};
+use crate::node::{Node, connection_id};
 use crate::output::{
-    Exclude, Excluded, Messages, PayloadBytes, Publication, Reach, RoomMail, Upward, home_of,
+    ConnectionId, Exclude, Excluded, Messages, PayloadBytes, Publication, Reach, RoomMail, Upward,
+    home_of,
 };
 
 /// The other nodes, if there are any, and how this one is known to them.
@@ -177,45 +177,55 @@ fn unquoted(json: Option<Box<str>>) -> PayloadBytes {
 }
 
 impl Inbox for Node {
-    fn receive(&self, received: Received) {
+    fn receive(&self, received: Received) -> bool {
         let Received { kind, target, event, data, exclude } = received;
         let payload = unquoted(data);
         let room = match kind {
-            Kind::Client => {
-                self.send_to(&target, &event, &payload);
-                return;
-            }
+            Kind::Client => return self.pass_to(self.directory.find(&target), &event, &payload),
             Kind::Room => target,
             Kind::User => names::user_room(&target).into(),
             Kind::Broadcast => names::BROADCAST_ROOM.into(),
         };
-        let exclude = self.excluded(&exclude);
-        if directory::parse(&room).is_some() && !is_among(&exclude, self.directory.find(&room)) {
-            self.send_to(&room, &event, &payload);
-        }
+        let exclude = self.exclude(&[], &exclude);
+        let is_passed = self.pass_to(self.named_like(&room, &exclude), &event, &payload);
         let room = Arc::from(room);
         let publication = Publication { room, event, payload, exclude, reach: Reach::Node };
-        // A home that is overrun refuses; it counts, and its members are told of the gap.
-        let _refused = self.publish_at_home(publication);
+        self.publish_at_home(publication).is_ok() && is_passed
     }
-}
-
-fn is_among(exclude: &Exclude, connection: Option<crate::output::ConnectionId>) -> bool {
-    connection.is_some_and(|connection| exclude.connections().contains(&connection))
 }
 
 impl Node {
     /// Says something to the client with this id; `false` if it is not on this node.
     pub(crate) fn send_to(&self, id: &str, event: &str, payload: &PayloadBytes) -> bool {
-        let Some(connection) = self.directory.find(id) else { return false };
-        let payload = crate::encoding::lent(payload).into_owned();
-        let ask = Ask::Send { event: event.into(), payload, receipt: None };
-        self.ask(connection, ask);
+        let client = self.directory.find(id);
+        client.map(|client| self.say(client, event, payload)).is_some()
+    }
+
+    /// What another node says to a client, if that is here. `false`: its shard has no room for it.
+    fn pass_to(&self, client: Option<ConnectionId>, event: &str, payload: &PayloadBytes) -> bool {
+        let Some(client) = client else { return true };
+        let shard = self.posts.get(client.shard as usize);
+        if shard.is_none_or(Post::is_full) {
+            return false;
+        }
+        self.say(client, event, payload);
         true
     }
 
+    /// The client whose own room this is, unless it is left out.
+    pub(crate) fn named_like(&self, room: &str, exclude: &Exclude) -> Option<ConnectionId> {
+        let client = self.directory.find(room)?;
+        (!exclude.connections().contains(&client)).then_some(client)
+    }
+
+    /// Says something to one connection.
+    pub(crate) fn say(&self, connection: ConnectionId, event: &str, payload: &PayloadBytes) {
+        let payload = crate::encoding::lent(payload).into_owned();
+        self.ask(connection, Ask::Send { event: event.into(), payload, receipt: None });
+    }
+
     /// Hands an ask to a connection's session.
-    pub(crate) fn ask(&self, connection: crate::output::ConnectionId, ask: Ask) {
+    pub(crate) fn ask(&self, connection: ConnectionId, ask: Ask) {
         if let Some(post) = self.posts.get(connection.shard as usize) {
             // Asks are never refused; a shard that is gone needs none.
             let _gone = post.post(Mail::Ask { socket: connection.socket, ask });
@@ -233,12 +243,17 @@ impl Node {
         }
     }
 
-    /// Clients that are left out, by their ids, wherever they are.
-    pub(crate) fn excluded(&self, ids: &[Box<str>]) -> Exclude {
-        if ids.is_empty() {
-            return Exclude::Nobody;
+    /// Who is left out: connections by their handles, clients by their ids, here and elsewhere.
+    pub(crate) fn exclude(&self, connections: &[u64], ids: &[Box<str>]) -> Exclude {
+        match (connections, ids) {
+            ([], []) => Exclude::Nobody,
+            ([connection], []) => Exclude::One(connection_id(*connection)),
+            _ => {
+                let by_id = ids.iter().filter_map(|id| self.directory.find(id));
+                let connections = connections.iter().map(|number| connection_id(*number));
+                let connections = connections.chain(by_id).collect();
+                Exclude::Several(Arc::new(Excluded { connections, ids: ids.into() }))
+            }
         }
-        let connections = ids.iter().filter_map(|id| self.directory.find(id)).collect();
-        Exclude::Several(Arc::new(Excluded { connections, ids: ids.into() }))
     }
 }

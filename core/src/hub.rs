@@ -18,8 +18,9 @@ use crate::room::{PublishError, Room, published};
 /// The way to everybody, usable from any thread, cheap to clone: in handlers as an argument, from
 /// outside by [`Running::hub`](crate::Running::hub).
 ///
-/// Clients are found by id where their protocol has ids: the `event` dialect. Users, and all
-/// authenticated clients together, are rooms: [`user`](Self::user), [`all`](Self::all).
+/// Clients are found by id where their protocol has ids: `event`, and `rpc`, whose clients hear
+/// only what they asked for. Users, and all authenticated clients together, are rooms:
+/// [`user`](Self::user), [`all`](Self::all).
 #[derive(Clone)]
 pub struct Hub(Arc<Node>);
 

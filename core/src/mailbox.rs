@@ -111,7 +111,7 @@ impl Post {
 
     /// Posts without waking; [`kick`](Self::kick) must follow.
     pub(crate) fn push(&self, mail: Mail) -> Result<(), Mail> {
-        if self.0.sender.len() >= self.0.len_max && mail.is_refusable() {
+        if self.is_full() && mail.is_refusable() {
             return Err(mail);
         }
         // It can only fail if the shard is gone, and then nobody misses the letter.
@@ -125,6 +125,11 @@ impl Post {
         {
             wake();
         }
+    }
+
+    /// Whether what may be refused is refused.
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.sender.len() >= self.0.len_max
     }
 
     /// Whether publishers should wait.

@@ -16,12 +16,11 @@ use fulmar_proto::ws::MessageLimits;
 
 use crate::cluster::Cluster;
 use crate::config::Config;
-use crate::directory::{self, Directory};
+use crate::directory::Directory;
 use crate::entropy::Entropy;
 use crate::mailbox::{Mail, Post};
 use crate::output::{
-    ConnectionId, Encoding, Encodings, Exclude, Excluded, PayloadBytes, Policy, ProfileId,
-    Publication,
+    ConnectionId, Encoding, Encodings, PayloadBytes, Policy, ProfileId, Publication,
 };
 use crate::page::Page;
 use crate::path::PathPattern;
@@ -118,10 +117,9 @@ impl Rooms for Node {
     ) -> Result<(), PublishError> {
         let fulmar_dialect::Publication { room, event, payload } = publication;
         let payload = payload_of(payload);
-        let exclude = self.exclude(&route);
-        let addressed = directory::parse(&room).and_then(|_| self.directory.find(&room));
-        if addressed.is_some_and(|client| !exclude.connections().contains(&client)) {
-            self.send_to(&room, &event, &payload);
+        let exclude = self.exclude(route.except, route.except_ids);
+        if let Some(client) = self.named_like(&room, &exclude) {
+            self.say(client, &event, &payload);
         }
         let publication = Publication { room, event, payload, exclude, reach: route.reach };
         match route.via.map(connection_id) {
@@ -130,22 +128,6 @@ impl Rooms for Node {
                 post.post(Mail::Publish { publication }).map_err(|_| PublishError::Busy)
             }
             None => self.publish_at_home(publication).map_err(|_| PublishError::Busy),
-        }
-    }
-}
-
-impl Node {
-    /// Who is left out: connections by their handles, clients by their ids, here and elsewhere.
-    fn exclude(&self, route: &Route<'_>) -> Exclude {
-        match (route.except, route.except_ids) {
-            ([], []) => Exclude::Nobody,
-            ([connection], []) => Exclude::One(connection_id(*connection)),
-            (connections, ids) => {
-                let by_id = ids.iter().filter_map(|id| self.directory.find(id));
-                let connections = connections.iter().map(|number| connection_id(*number));
-                let connections = connections.chain(by_id).collect();
-                Exclude::Several(Arc::new(Excluded { connections, ids: ids.into() }))
-            }
         }
     }
 }

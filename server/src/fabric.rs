@@ -119,10 +119,11 @@ fn trouble(status: &Status) -> Option<String> {
     Some(text)
 }
 
-fn numbers(counters: &Counters) -> [(&'static str, u64); 10] {
+fn numbers(counters: &Counters) -> [(&'static str, u64); 11] {
     [
         ("published", counters.published),
         ("received", counters.received),
+        ("dropped_inbox", counters.dropped_inbox),
         ("own_skipped", counters.own_skipped),
         ("malformed", counters.malformed),
         ("lost", counters.lost_disconnected),

@@ -21,12 +21,13 @@ struct Meter {
 }
 
 impl Inbox for Meter {
-    fn receive(&self, received: Received) {
+    fn receive(&self, received: Received) -> bool {
         let now = nanoseconds(self.begin);
         let sent = received.data.as_deref().and_then(|data| data[1..].split('"').next());
         let sent = sent.and_then(|text| text.split('x').next()?.parse::<u64>().ok());
         self.times.lock().expect("no panic").push(now - sent.expect("a time"));
         self.received.fetch_add(1, Relaxed);
+        true
     }
 }
 

@@ -23,7 +23,10 @@ pub trait Parcel: Send {
 /// Takes what other nodes send.
 pub trait Inbox: Send + Sync {
     /// Called on the fabric's thread, in the order of each sender: must not block.
-    fn receive(&self, received: Received);
+    ///
+    /// `false`: there is no room for it, and it is dropped and counted
+    /// ([`Counters::dropped_inbox`]).
+    fn receive(&self, received: Received) -> bool;
 }
 
 /// Something a node may be interested in.
@@ -84,6 +87,8 @@ pub struct Counters {
     pub published: u64,
     /// Messages of other nodes handed to the inbox.
     pub received: u64,
+    /// Messages of other nodes that the inbox had no room for.
+    pub dropped_inbox: u64,
     /// Messages that this node had sent itself.
     pub own_skipped: u64,
     /// Messages that were no envelopes, too long or too deeply nested.

@@ -14,6 +14,7 @@ use crate::port::{Counters, Status};
 pub(crate) struct Tallies {
     pub(crate) published: AtomicU64,
     pub(crate) received: AtomicU64,
+    pub(crate) dropped_inbox: AtomicU64,
     pub(crate) own_skipped: AtomicU64,
     pub(crate) malformed: AtomicU64,
     pub(crate) dropped_queue: AtomicU64,
@@ -165,6 +166,7 @@ impl Shared {
         Counters {
             published: tallies.published.load(Relaxed),
             received: tallies.received.load(Relaxed),
+            dropped_inbox: tallies.dropped_inbox.load(Relaxed),
             own_skipped: tallies.own_skipped.load(Relaxed),
             malformed: tallies.malformed.load(Relaxed),
             dropped_queue: tallies.dropped_queue.load(Relaxed),

@@ -239,8 +239,8 @@ fn deliver(shared: Arc<Shared>, inbox: Arc<dyn Inbox>) -> Deliver {
         let bytes_max = shared.options.message_bytes_max;
         match envelope::decode(&message, &shared.server_id, bytes_max) {
             Ok(received) => {
-                count(&tallies.received, 1);
-                inbox.receive(received);
+                let is_taken = inbox.receive(received);
+                count(if is_taken { &tallies.received } else { &tallies.dropped_inbox }, 1);
             }
             Err(Dropped::Own) => count(&tallies.own_skipped, 1),
             Err(Dropped::Malformed) => count(&tallies.malformed, 1),

@@ -253,11 +253,28 @@ fn a_parcel_that_panics_harms_no_other() {
 }
 
 #[test]
+fn what_the_inbox_has_no_room_for_is_counted() {
+    struct Full;
+    impl fulmar_fabric::Inbox for Full {
+        fn receive(&self, _: fulmar_fabric::Received) -> bool {
+            false
+        }
+    }
+    let redis = Server::start();
+    let fabric = Fabric::start(options(&redis.url()), "s", Arc::new(Full)).unwrap();
+    redis.publish("ws:broadcast", br#"{"serverId":"x","type":"broadcast","event":"e"}"#);
+    assert!(until(|| fabric.counters().dropped_inbox == 1));
+    assert_eq!(fabric.counters().received, 0);
+    fabric.stop();
+}
+
+#[test]
 fn a_fabric_may_be_stopped_from_its_own_thread() {
     struct Stopping(std::sync::OnceLock<Fabric>);
     impl fulmar_fabric::Inbox for Stopping {
-        fn receive(&self, _: fulmar_fabric::Received) {
+        fn receive(&self, _: fulmar_fabric::Received) -> bool {
             self.0.get().unwrap().stop();
+            true
         }
     }
     let redis = Server::start();

@@ -280,7 +280,9 @@ impl Shard {
                 continue;
             }
             let dropped = lane.cut();
-            self.node.pool.submit(Job::Dispose(Box::new(dropped)));
+            if !dropped.is_empty() {
+                self.node.pool.submit(Job::Dispose(Box::new(dropped)));
+            }
             self.pump(key);
         }
     }

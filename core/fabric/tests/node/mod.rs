@@ -20,8 +20,9 @@ pub(crate) struct Kept {
 }
 
 impl Inbox for Kept {
-    fn receive(&self, received: Received) {
+    fn receive(&self, received: Received) -> bool {
         self.all.lock().unwrap().push(received);
+        true
     }
 }
 
