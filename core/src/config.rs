@@ -130,7 +130,8 @@ pub struct Timeouts {
     pub pong: Option<Duration>,
     /// From our close frame to the peer's, and from there to its TCP end. Default 5 s.
     pub close: Duration,
-    /// For a graceful stop: then what is left is cut. Default 10 s.
+    /// For a graceful stop: then what is left is cut. So long may also take what a client said
+    /// before its end and is still being handled. Default 10 s.
     pub stop: Duration,
 }
 

@@ -76,7 +76,9 @@ impl fmt::Debug for Call<'_> {
 }
 
 /// Whether a call was cancelled: by its client, or because the connection ended. For handlers that
-/// work for long without waiting; one that waits is simply dropped. Clones tell the same.
+/// work for long without waiting; one that waits is dropped, unless it handles an event or message
+/// ([`Order::Strict`]) that was said before the end: that one has as long as a graceful stop.
+/// Clones tell the same.
 #[derive(Clone, Debug, Default)]
 pub struct Cancelled(Arc<AtomicBool>);
 

@@ -159,7 +159,8 @@ pub(crate) const KEYS: &[Key] = &[
     key("timeouts.close", AT_LEAST_A_BIT, Value("\"5s\""),
         "How long a client may take to answer a close before its socket is closed."),
     key("timeouts.stop", Duration { least: 0, off: false }, Value("\"10s\""),
-        "The window of a graceful stop; connections that remain after it are cut."),
+        "The window of a graceful stop; what remains after it is cut. So long what a client said \
+         before its end may be handled, too."),
 
     key("backpressure.bytes_max", BUFFER, Value("\"1MiB\""),
         "The most bytes that wait for one slow client before the policy applies."),
