@@ -22,6 +22,27 @@ pub(crate) fn check<'a>(text: &'a str, mut visit: impl FnMut(&'a str, &'a str)) 
     is_right.is_some() && scanner.at == text.len()
 }
 
+/// The value that `text` begins with, checked, as part of an object, and what is behind it.
+pub(crate) fn split_value(text: &str) -> Option<(&str, &str)> {
+    let mut scanner = Scanner { levels: NESTING_MAX - 1, ..Scanner::new(text) };
+    let value = scanner.value()?;
+    Some((value, text.get(scanner.at..)?))
+}
+
+/// The string that goes on here, behind its first quote, if it has no escapes, and what is behind
+/// its last one.
+pub(crate) fn split_plain_string(text: &str) -> Option<(&str, &str)> {
+    let mut scanner = Scanner::new(text);
+    loop {
+        scanner.skip_ordinary();
+        match scanner.next()? {
+            b'"' => return Some((text.get(..scanner.at - 1)?, text.get(scanner.at..)?)),
+            b'\\' | 0..=0x1f => return None,
+            _ => {}
+        }
+    }
+}
+
 /// The members of an object, raw: names with their quotes. Of anything else none. The text must
 /// have been checked.
 pub(crate) fn members(object: &str) -> impl Iterator<Item = (&str, &str)> {

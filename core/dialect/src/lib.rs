@@ -15,6 +15,7 @@
 //! | [`verdict`] | [`Verdict`]: what the gates in front of a connection decide |
 //! | [`target`] | [`Target`], [`Object`], [`Outcome`], [`Source`]: what calls land on |
 //! | [`stub`] | [`Stub`], [`Reader`], [`Writer`], [`Promise`]: what a client lends to the server |
+//! | [`ending`] | [`Cancelled`], [`End`]: how a call ends, and what is done then |
 //! | [`error`] | [`CallError`]: one error, spelled by each dialect in its own way |
 //! | [`event`] | the `event` dialect: `{event, data, id}`, authentication and rooms |
 //! | [`rpc`] | the `rpc` dialect: alien-rpc's notifications, requests and subscriptions |
@@ -65,6 +66,7 @@
 
 pub mod ask;
 pub mod effect;
+pub mod ending;
 pub mod error;
 pub mod event;
 mod json;
@@ -85,13 +87,14 @@ pub use ask::{Ask, Link, Outbox, Want};
 pub use effect::{
     CallId, Delivery, Effect, Envelope, Gate, Kind, Message, On, Order, Part, Seal, Tag,
 };
+pub use ending::{Cancelled, End};
 pub use error::CallError;
 pub use open::{Identity, OpenRequest, uuid_text};
 pub use payload::{Args, EventArgs, Form, Payload};
-pub use publication::{Encoded, Gap, Publication, Said};
-pub use reply::Reply;
+pub use publication::{Encoded, Gap, Position, Publication, Said};
+pub use reply::{Reply, Subscribed};
 pub use session::{Description, Dialect, Host, Sent, Session};
 pub use stub::{Promise, Reader, Settler, Stub, Writer};
-pub use target::{Call, Cancelled, Object, Outcome, Place, Placement, Source, Target};
+pub use target::{Call, Object, Outcome, Place, Placement, Source, Target};
 pub use value::{BigInt, Bytes, Date, Value};
 pub use verdict::{Handshake, Verdict};

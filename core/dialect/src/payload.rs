@@ -74,8 +74,7 @@ impl<'a> Payload<'a> {
             Payload::Json(text) if is_deep(&text) => {
                 Err(CallError::bad_arguments("JSON is nested too deeply"))
             }
-            Payload::Json(text) => sonic_rs::from_str(&text)
-                .map_err(|error| CallError::bad_arguments(error.to_string())),
+            Payload::Json(text) => sonic_rs::from_str(&text).map_err(|_| value::misfit::<T>(&text)),
             Payload::Text(text) => value::from_value(Value::String(text.into())),
             Payload::Binary(bytes) => value::from_value(Value::bytes(bytes.into_owned())),
             Payload::Rich(value) => value::from_value(value),
@@ -130,6 +129,11 @@ impl<'a> Payload<'a> {
     }
 }
 
+fn is_empty_list(json: &str) -> bool {
+    let inner = json.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    inner.is_some_and(|inner| inner.trim().is_empty())
+}
+
 /// JSON nested more deeply than this is refused before it is parsed, in levels.
 pub const NESTING_MAX: usize = 128;
 
@@ -137,6 +141,9 @@ pub const NESTING_MAX: usize = 128;
 /// whole process with it when the stack ends.
 #[must_use]
 pub fn is_deep(json: &str) -> bool {
+    if json.len() <= NESTING_MAX {
+        return false;
+    }
     let opening = |byte: &u8| matches!(byte, b'[' | b'{');
     // Almost every text has fewer brackets in all; counting them is one vectorised pass.
     if json.bytes().filter(opening).count() <= NESTING_MAX {
@@ -213,6 +220,10 @@ impl Args<'_> {
     /// Code 400 if they do not fit.
     pub fn decode_list<T: DeserializeOwned>(self) -> Result<T, CallError> {
         match self {
+            // To serde `()` is nothing rather than a list of nothing.
+            Args::List(Payload::Json(text)) if is_empty_list(&text) => Payload::Json(text)
+                .decode()
+                .or_else(|misfit| value::from_value(Value::Undefined).map_err(|_| misfit)),
             Args::List(list) => list.decode(),
             Args::One(one) | Args::Event(EventArgs { data: one, .. }) => {
                 value::from_value(Value::Array(vec![one.into_value()?]))
@@ -300,6 +311,13 @@ mod tests {
         assert_eq!(list().decode_list::<(i64,)>().unwrap_err().code, Some(400));
         assert_eq!(list().decode_list::<(i64, String, i64)>().unwrap_err().code, Some(400));
         assert_eq!(list().decode_one::<i64>().unwrap_err().code, Some(400));
+        let none = || Args::List(Payload::json(" [ ]"));
+        none().decode_list::<()>().unwrap();
+        none().decode_list::<[(); 0]>().unwrap();
+        assert!(none().decode_list::<Vec<u8>>().unwrap().is_empty());
+        let missing = none().decode_list::<(u8,)>().unwrap_err();
+        assert_eq!(missing.message, "invalid length 0, expected a tuple of size 1");
+        assert_eq!(list().decode_list::<()>().unwrap_err().code, Some(400));
         let one = Args::One(Payload::json("1"));
         assert_eq!(one.decode_list::<(i64,)>().unwrap(), (1,));
     }

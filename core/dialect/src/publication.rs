@@ -23,13 +23,24 @@ pub struct Said<'a> {
     pub event: &'a str,
     /// What. Never holds objects or stubs.
     pub payload: &'a Payload<'a>,
+    /// Its place in the room.
+    pub position: Position,
+}
+
+/// The place of a message in its room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// The life of the room in which the number counts: those of two lives cannot be compared.
+    pub epoch: u64,
+    /// One more than that of the message before.
+    pub number: u64,
 }
 
 impl Publication {
-    /// The publication as dialects word it.
+    /// The publication as dialects word it, at this place.
     #[must_use]
-    pub fn said(&self) -> Said<'_> {
-        Said { room: &self.room, event: &self.event, payload: &self.payload }
+    pub fn said(&self, position: Position) -> Said<'_> {
+        Said { room: &self.room, event: &self.event, payload: &self.payload, position }
     }
 
     /// A publication.

@@ -13,11 +13,29 @@ pub enum Reply<'a> {
     End,
     /// The answer is a room: the session joins it in its own way. The call stays open as the
     /// membership.
-    Room(&'a str),
+    Room(&'a Subscribed),
     /// What a gate decided.
     Verdict(&'a Verdict),
     /// It failed.
     Error(&'a CallError),
     /// There is no such route, member or gate.
     Missing,
+}
+
+/// A room as an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Subscribed {
+    /// Its name.
+    pub room: Box<str>,
+    /// Whether the client is to learn the numbers of its messages, where the protocol has words
+    /// for them.
+    pub is_numbered: bool,
+}
+
+impl Subscribed {
+    /// A room, without numbers.
+    #[must_use]
+    pub fn to(room: &str) -> Self {
+        Self { room: room.into(), is_numbered: false }
+    }
 }

@@ -1,17 +1,16 @@
 //! What calls land on: functions, route tables, objects. One trait for all three.
 use std::{
     any::Any,
+    cell::OnceCell,
     fmt,
     future::Future,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use crate::{Args, CallError, Form, Link, Order, Payload, Verdict};
+use crate::{Args, CallError, Cancelled, Form, Link, Order, Payload, Subscribed, Verdict};
 
 /// Something that can be called. A plain function answers the empty member name, an object answers
 /// its methods, an endpoint its routes. Dropping the last handle disposes it.
@@ -48,6 +47,9 @@ pub struct Placement {
     pub place: Place,
     /// Overrides the order that the session named.
     pub order: Option<Order>,
+    /// How long it may take to answer from when it starts, to the first item if it streams. Who
+    /// takes longer is cancelled, and the call answered with code 504. Default: for ever.
+    pub timeout: Option<Duration>,
 }
 
 /// One call as a target sees it.
@@ -61,8 +63,10 @@ pub struct Call<'a> {
     /// What the host knows of the connection (id, address, headers, identity, local state); opaque
     /// here.
     pub connection: &'a Arc<dyn Any + Send + Sync>,
-    /// Tells a handler that nobody waits any more; `None` where it cannot be cancelled.
-    pub cancelled: Option<&'a Cancelled>,
+    /// Tells a handler that nobody waits any more; made for who asks for it first.
+    pub cancelled: &'a OnceCell<Cancelled>,
+    /// When it started, on the host's monotonic clock, to within some 16 milliseconds.
+    pub at: Duration,
 }
 
 impl fmt::Debug for Call<'_> {
@@ -75,27 +79,6 @@ impl fmt::Debug for Call<'_> {
     }
 }
 
-/// Whether a call was cancelled: by its client, or because the connection ended. For handlers that
-/// work for long without waiting; one that waits is dropped, unless it handles an event or message
-/// ([`Order::Strict`]) that was said before the end: that one has as long as a graceful stop.
-/// Clones tell the same.
-#[derive(Clone, Debug, Default)]
-pub struct Cancelled(Arc<AtomicBool>);
-
-impl Cancelled {
-    /// Nobody wants the answer any more. For the host.
-    pub fn cancel(&self) {
-        // Publishes nothing else: a late reader only works a little longer.
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether nobody wants the answer any more.
-    #[must_use]
-    pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 /// What a target did. Only `Ready` is settled; nothing here holds a thread while it waits.
 pub enum Outcome {
     /// The result.
@@ -105,7 +88,7 @@ pub enum Outcome {
     /// Polled only while the client keeps up.
     Stream(Box<dyn Source>),
     /// The answer is a room.
-    Room(Box<str>),
+    Room(Subscribed),
     /// The answer to a gate's question about the client.
     Verdict(Verdict),
     /// There is no such member.
@@ -118,7 +101,7 @@ impl fmt::Debug for Outcome {
             Self::Ready(result) => write!(f, "Ready({result:?})"),
             Self::Later(_) => f.write_str("Later"),
             Self::Stream(_) => f.write_str("Stream"),
-            Self::Room(room) => write!(f, "Room({room})"),
+            Self::Room(room) => write!(f, "Room({})", room.room),
             Self::Verdict(verdict) => write!(f, "Verdict({verdict:?})"),
             Self::Missing => f.write_str("Missing"),
         }

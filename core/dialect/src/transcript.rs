@@ -27,7 +27,7 @@ use std::{
 use crate::{
     Args, Ask, Call, CallError, CallId, Delivery, Description, Dialect, Effect, Handshake, Host,
     Identity, Kind, Link, Message, Object, On, OpenRequest, Order, Outbox, Outcome, Part, Payload,
-    Promise, Reply, Seal, Session, Settler, Tag, Target, Value, Verdict, Want,
+    Promise, Reply, Seal, Session, Settler, Subscribed, Tag, Target, Value, Verdict, Want,
 };
 
 /// Plays a whole script against a new session.
@@ -293,7 +293,11 @@ fn reply(session: &mut dyn Session, host: &mut dyn Host, text: &str) -> Result<(
         "value" => session.on_reply(call, Reply::Value(payload(rest)?), host),
         "item" => session.on_reply(call, Reply::Item(payload(rest)?), host),
         "end" => session.on_reply(call, Reply::End, host),
-        "room" => session.on_reply(call, Reply::Room(rest), host),
+        "room" => session.on_reply(call, Reply::Room(&Subscribed::to(rest)), host),
+        "numbered" => {
+            let room = Subscribed { is_numbered: true, ..Subscribed::to(rest) };
+            session.on_reply(call, Reply::Room(&room), host);
+        }
         "missing" => session.on_reply(call, Reply::Missing, host),
         "error" => {
             let error = CallError::new(rest.to_owned());

@@ -128,7 +128,7 @@ impl EventSession {
             Reply::Value(rooms) => {
                 wire::texts(rooms).iter().for_each(|name| self.join(name, host));
             }
-            Reply::Room(room) => self.join(room, host),
+            Reply::Room(room) => self.join(&room.room, host),
             // Nothing is joined and nothing said: the host logs it.
             Reply::Item(_) | Reply::End | Reply::Verdict(_) | Reply::Error(_) | Reply::Missing => {}
         }

@@ -280,7 +280,7 @@ impl EventSession {
             (What::Event(name), Reply::Value(payload) | Reply::Item(payload)) => {
                 respond(waiting.text.split_at(name.get() as usize), payload, host);
             }
-            (What::Event(_), Reply::Room(room)) => self.join(room, host),
+            (What::Event(_), Reply::Room(room)) => self.join(&room.room, host),
             // There are no words for failure: the host logs and counts it.
             _ => {}
         }

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    Ask, CallError, CallId, Effect, Host, Identity, Link, Object, Outbox, Publication, Reply, Seal,
-    Value, Verdict, transcript::play,
+    Ask, CallError, CallId, Effect, Host, Identity, Link, Object, Outbox, Position, Publication,
+    Reply, Seal, Subscribed, Value, Verdict, transcript::play,
 };
 
 fn plays(options: EventOptions, script: &str) {
@@ -104,7 +104,7 @@ fn an_untyped_publication_is_a_message_event() {
     let encoded = |event: &str, payload| {
         let mut out = b"before".to_vec();
         let publication = Publication::new("r", event, payload).unwrap();
-        let encoded = Event::default().encode(&publication.said(), &mut out);
+        let encoded = Event::default().encode(&publication.said(Position::default()), &mut out);
         let frame = String::from_utf8(out.split_off(6)).unwrap();
         assert!(!encoded.binary);
         (frame[encoded.data].to_owned(), frame)
@@ -287,7 +287,7 @@ fn happens(session: &mut dyn Session, host: &mut Counting) -> bool {
                 0 => Reply::Error(&error),
                 1 => Reply::Missing,
                 2 => Reply::Item(Payload::json("1")),
-                3 => Reply::Room("somewhere"),
+                3 => Reply::Room(&Subscribed::to("somewhere")),
                 4 => Reply::Verdict(&Verdict::Refused),
                 _ => Reply::Verdict(&accepted),
             };

@@ -1,5 +1,5 @@
 //! The calls of one client that are pending, by their numbers and by the client's ids.
-use std::{collections::BTreeMap, io::Write as _, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{CallId, Tag};
 
@@ -29,8 +29,7 @@ impl Id {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Number(number) => {
-                // Writing to a vector does not fail.
-                let _ = write!(out, "{number}");
+                out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes());
             }
             Self::Other(raw) => out.extend_from_slice(raw.as_bytes()),
         }

@@ -97,8 +97,14 @@ impl Dialect for Rpc {
         Box::new(RpcSession::new(self.0.clone()))
     }
 
-    /// The bare data, which each member gets in a frame of its own.
+    /// The data with its place in the room around it: members that did not ask for places get the
+    /// bare data, all of them in frames of their own.
     fn encode(&self, said: &Said<'_>, out: &mut Vec<u8>) -> Encoded {
+        let whole = out.len();
+        wire::write_position(said.position, out);
+        if !matches!(said.payload, Payload::Undefined) {
+            out.extend_from_slice(b",\"data\":");
+        }
         let start = out.len();
         // Nothing has no `result`; the envelope knows it by its length.
         if !matches!(said.payload, Payload::Undefined) && said.payload.write_json(out).is_err() {
@@ -106,6 +112,8 @@ impl Dialect for Rpc {
             out.truncate(start);
             out.extend_from_slice(b"null");
         }
-        Encoded { binary: false, data: 0..out.len() - start }
+        let data = start - whole..out.len() - whole;
+        out.push(b'}');
+        Encoded { binary: false, data }
     }
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Args, Ask, CallError, CallId, Delivery, Description, Effect, Envelope, Host, Message, On,
-    Order, Part, Payload, Reply, Session, Tag, Verdict,
+    Order, Part, Payload, Reply, Session, Subscribed, Tag, Verdict,
 };
 
 const PONG: &str = "{\"pong\":true}";
@@ -102,7 +102,8 @@ impl RpcSession {
         }
     }
 
-    fn subscribe(&mut self, call: CallId, room: &str, host: &mut dyn Host) {
+    fn subscribe(&mut self, call: CallId, answer: &Subscribed, host: &mut dyn Host) {
+        let room = &*answer.room;
         let is_one = self.calls.get(call).is_none_or(|pending| pending.room().is_some());
         if is_one {
             return;
@@ -114,7 +115,8 @@ impl RpcSession {
             }
             return;
         }
-        let delivery = Delivery::Enveloped(Part::Data);
+        let part = if answer.is_numbered { Part::Whole } else { Part::Data };
+        let delivery = Delivery::Enveloped(part);
         host.effect(Effect::Join { room, tag: tag_of(call), delivery });
         // Now that it has a member there is a name to share.
         let room = host.room_name(room);
@@ -249,6 +251,10 @@ fn start(call: CallId, method: &str, params: &str, order: Order, host: &mut dyn 
 
 /// Says a result or an item; nothing if it has no JSON.
 fn answer(id: &Id, payload: &Payload<'_>, host: &mut dyn Host) -> Result<(), CallError> {
+    if let Payload::Json(json) = payload {
+        wire::say_json_result(id, json, host);
+        return Ok(());
+    }
     wire::try_say(host, |out| wire::write_result(id, payload, out))
 }
 

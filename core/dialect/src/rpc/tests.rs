@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use super::*;
 use crate::{
-    Ask, CallError, CallId, Effect, Envelope, Host, Link, Object, Order, Outbox, Publication,
-    Reply, Tag, Value, Verdict, json, transcript::play,
+    Ask, CallError, CallId, Effect, Envelope, Host, Link, Object, Order, Outbox, Position,
+    Publication, Reply, Subscribed, Tag, Value, Verdict, json, transcript::play,
 };
 
 fn plays(options: RpcOptions, script: &str) {
@@ -49,9 +49,12 @@ fn a_publication_is_bare_data_and_never_binary() {
     let encoded = |payload| {
         let mut out = b"before".to_vec();
         let publication = Publication::new("r", "ignored", payload).unwrap();
-        let encoded = Rpc::default().encode(&publication.said(), &mut out);
-        let data = String::from_utf8(out.split_off(6)).unwrap();
-        assert_eq!((encoded.binary, encoded.data), (false, 0..data.len()));
+        let position = Position { epoch: 3, number: 7 };
+        let encoded = Rpc::default().encode(&publication.said(position), &mut out);
+        let whole = String::from_utf8(out.split_off(6)).unwrap();
+        let data = whole[encoded.data].to_owned();
+        let named = if data.is_empty() { String::new() } else { format!(",\"data\":{data}") };
+        assert_eq!(whole, format!("{{\"epoch\":3,\"number\":7{named}}}"));
         data
     };
     assert_eq!(encoded(Payload::Text("say \"hi\"".into())), r#""say \"hi\"""#);
@@ -68,7 +71,8 @@ fn messages_of_a_room_come_in_the_subscriptions_frame() {
     for id in ["7", "\"x\""] {
         let frame = format!(r#"{{"method":"news","params":[],"id":{id}}}"#);
         session.on_message(Message::Text(&frame), &mut host);
-        session.on_reply(host.calls.last().unwrap().0, Reply::Room("news"), &mut host);
+        let news = Subscribed::to("news");
+        session.on_reply(host.calls.last().unwrap().0, Reply::Room(&news), &mut host);
     }
     let framed = |session: &dyn Session, tag: Tag, body: &str| {
         let mut around = Envelope::default();
@@ -301,6 +305,7 @@ fn mutated(host: &mut Recording) -> Vec<u8> {
 /// Something that may become of a call. Whether it ends it.
 fn any_reply(host: &mut Recording, call: CallId, session: &mut dyn Session) -> bool {
     let error = CallError::new("no").field("why", "because");
+    let (a, b) = (Subscribed::to("a"), Subscribed::to("b"));
     let kind = host.random(8);
     let reply = match kind {
         0 => Reply::Error(&error),
@@ -308,7 +313,7 @@ fn any_reply(host: &mut Recording, call: CallId, session: &mut dyn Session) -> b
         2 => Reply::End,
         3 => Reply::Verdict(&Verdict::Refused),
         4 => Reply::Value(Payload::Undefined),
-        5 => Reply::Room(["a", "b"][host.random(2)]),
+        5 => Reply::Room(if host.random(2) == 0 { &a } else { &b }),
         6 => Reply::Item(Payload::json("1")),
         _ => Reply::Value(Payload::json("{}")),
     };

@@ -2,7 +2,7 @@
 use std::{borrow::Cow, cell::Cell, io::Write as _};
 
 use super::calls::Id;
-use crate::{CallError, Host, Message, Payload, Value, json};
+use crate::{CallError, Host, Message, Payload, Position, Value, json, value};
 
 /// What a client says, borrowed from its message. Members that come twice count as JavaScript has
 /// them: the last one.
@@ -27,6 +27,9 @@ pub(super) fn text_of(message: Message<'_>) -> Option<&str> {
 /// Reads a message; `None` for what is no JSON, or nested too deeply. JSON that is no object says
 /// nothing. Allocates nothing unless names are written with escapes.
 pub(super) fn parse(text: &str) -> Option<Frame<'_>> {
+    if let Some(frame) = parse_usual(text) {
+        return Some(frame);
+    }
     let (mut method, mut params, mut id) = (None, None, None);
     let is_json = json::check(text, |name, value| match json::string(name).as_deref() {
         Some("method") => method = Some(value),
@@ -35,6 +38,25 @@ pub(super) fn parse(text: &str) -> Option<Frame<'_>> {
         _ => {}
     });
     is_json.then(|| Frame { method: method.and_then(json::string), params, id })
+}
+
+/// The same for a call as alien-rpc's client writes it, to the letter: nothing has to be looked
+/// for. `None` for everything else.
+fn parse_usual(text: &str) -> Option<Frame<'_>> {
+    let rest = text.strip_prefix("{\"method\":\"")?;
+    let (method, rest) = json::split_plain_string(rest)?;
+    let rest = rest.strip_prefix(",\"params\":")?;
+    let (params, rest) = json::split_value(rest)?;
+    let id = match rest {
+        "}" => None,
+        _ => {
+            let id = rest.strip_prefix(",\"id\":")?.strip_suffix('}')?;
+            let is_number = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+            let is_canonical = is_number && (id.len() == 1 || !id.starts_with('0'));
+            Some(is_canonical.then_some(id)?)
+        }
+    };
+    Some(Frame { method: Some(Cow::Borrowed(method)), params: Some(params), id })
 }
 
 /// Whether a message could be this protocol's: a JSON object with a `method`.
@@ -53,17 +75,11 @@ pub(super) fn first(params: &str) -> Option<&str> {
 /// `params` that are no list, in the words of alien-rpc's schema errors: where in them the fault
 /// is (the empty path is all of them), and what is there.
 pub(super) fn not_a_list(params: Option<&str>) -> CallError {
-    let error = CallError::with_code(400, "Expected params to be an array").field("path", "");
-    let value = params.filter(|params| params.len() <= VALUE_BYTES_MAX);
+    let value = params.filter(|params| params.len() <= value::VALUE_BYTES_MAX);
     let value = value.and_then(|params| Payload::json(params).into_value().ok());
-    match value {
-        Some(value) => error.field("value", value),
-        None => error,
-    }
+    let error = CallError::with_code(400, "Expected params to be an array");
+    value::misfit_at(error, "", value.as_ref())
 }
-
-/// What is wrong is shown to the client if it is not longer than this, in bytes.
-const VALUE_BYTES_MAX: usize = 1024;
 
 /// Sends one frame.
 pub(super) fn say(host: &mut dyn Host, write: impl FnOnce(&mut Vec<u8>)) {
@@ -127,6 +143,27 @@ pub(super) fn write_result(
     Ok(())
 }
 
+/// The same for a result that is JSON already, as almost all are: nothing has to be checked.
+pub(super) fn say_json_result(id: &Id, json: &str, host: &mut dyn Host) {
+    thread_local! {
+        static TEXT: Cell<String> = const { Cell::new(String::new()) };
+    }
+    let mut text = TEXT.take();
+    text.clear();
+    text.push_str("{\"id\":");
+    match id {
+        Id::Number(number) => text.push_str(itoa::Buffer::new().format(*number)),
+        Id::Other(raw) => text.push_str(raw),
+    }
+    text.push_str(",\"result\":");
+    text.push_str(json);
+    text.push('}');
+    host.send(&text);
+    if text.capacity() <= BUFFER_KEPT {
+        TEXT.set(text);
+    }
+}
+
 /// What is around a result of so many bytes: no bytes are nothing, which no JSON is.
 pub(super) fn write_around(id: Option<&Id>, len: usize, head: &mut Vec<u8>, tail: &mut Vec<u8>) {
     match id {
@@ -140,6 +177,13 @@ pub(super) fn write_around(id: Option<&Id>, len: usize, head: &mut Vec<u8>, tail
 }
 
 const RESULT: &[u8] = b",\"result\":";
+
+/// The beginning of `{"epoch":1,"number":7,"data":...}`, a message of a room with its place.
+pub(super) fn write_position(position: Position, out: &mut Vec<u8>) {
+    let Position { epoch, number } = position;
+    // Writing to a vector does not fail.
+    let _ = write!(out, "{{\"epoch\":{epoch},\"number\":{number}");
+}
 
 /// `{"id":1,"close":true}`.
 pub(super) fn write_end(id: &Id, out: &mut Vec<u8>) {

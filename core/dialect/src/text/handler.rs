@@ -42,7 +42,7 @@ impl Session for HandlerSession {
     fn on_reply(&mut self, _call: CallId, reply: Reply<'_>, host: &mut dyn Host) {
         match reply {
             Reply::Value(payload) | Reply::Item(payload) => say(&payload, Kind::Reply, host),
-            Reply::Room(room) => host.effect(join(room)),
+            Reply::Room(room) => host.effect(join(&room.room)),
             // There are no words for failure: the host logs and counts it.
             Reply::Error(_) | Reply::Missing | Reply::End | Reply::Verdict(_) => {}
         }

@@ -1,7 +1,7 @@
 //! The text dialect's own promises; its dialogues are in `tests/text`.
 use super::*;
 use crate::event::RoomFilter;
-use crate::{Identity, Publication};
+use crate::{Identity, Position, Publication};
 use crate::{Value, transcript::play};
 
 fn room(template: &str, role: Role, echo_to_self: bool) -> Text {
@@ -13,7 +13,7 @@ fn a_publication_is_sent_as_it_is() {
     let encoded = |payload| {
         let mut out = Vec::new();
         let publication = Publication::new("r", "ignored", payload).unwrap();
-        let encoded = Text::default().encode(&publication.said(), &mut out);
+        let encoded = Text::default().encode(&publication.said(Position::default()), &mut out);
         assert_eq!(encoded.data, 0..out.len());
         (encoded.binary, String::from_utf8(out).unwrap())
     };

@@ -56,6 +56,14 @@ impl ser::Error for Misfit {
 #[derive(Debug)]
 pub struct FromValueDeserializer(Value);
 
+impl FromValueDeserializer {
+    /// Of this value.
+    #[must_use]
+    pub fn new(value: Value) -> Self {
+        Self(value)
+    }
+}
+
 impl IntoDeserializer<'_, Misfit> for Value {
     type Deserializer = FromValueDeserializer;
 

@@ -9,11 +9,13 @@
 //! Inside `#[serde(flatten)]` and untagged enums they are refused, because serde buffers those.
 mod carried;
 mod de;
+mod misfit;
 mod ser;
 mod textual;
 
 pub use carried::{BigInt, Bytes, Date};
 pub use de::{FromValueDeserializer, Misfit, from_value};
+pub(crate) use misfit::{VALUE_BYTES_MAX, at as misfit_at, misfit};
 pub use ser::{is_undefined, to_raw, to_value};
 pub use textual::{base64, from_base64, from_iso, iso};
 
