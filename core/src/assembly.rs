@@ -18,6 +18,7 @@ use crate::node::{Admission, Mounted, Node, SHARDS_MAX};
 use crate::output::{Encode, Encoding, Encodings, Policy, Profile, ProfileId};
 use crate::page::Page;
 use crate::path::PathPattern;
+use crate::timer::Timer;
 use crate::worker::Pool;
 
 /// A node and its shards' mailboxes.
@@ -34,6 +35,7 @@ pub(crate) fn assemble(
     config: Config,
     endpoints: Vec<Bound>,
     pages: Vec<Page>,
+    timer: Timer,
     entropy: impl Fn() -> Box<dyn Entropy> + Send + Sync + 'static,
 ) -> Result<Assembly, Error> {
     check(&config)?;
@@ -56,6 +58,7 @@ pub(crate) fn assemble(
         pages,
         posts: mailboxes.iter().map(|mailbox| mailbox.post().clone()).collect(),
         pool: Pool::new(),
+        timer,
         encodings,
         profiles: table.profiles,
         home_seed: u64::from_le_bytes(seed),

@@ -25,6 +25,12 @@ impl Time {
 }
 
 impl Tick {
+    /// The moment at which it begins.
+    #[must_use]
+    pub fn time(self) -> Duration {
+        TICK.saturating_mul(u32::try_from(self.0).unwrap_or(u32::MAX))
+    }
+
     /// Milliseconds from an earlier tick to this one.
     #[must_use]
     pub fn milliseconds_since(self, earlier: Self) -> u64 {

@@ -35,9 +35,14 @@ impl DialectEncoding {
 }
 
 impl Encode for DialectEncoding {
-    fn encode(&self, publication: &Publication, _: Position, out: &mut Vec<u8>) -> Encoded {
+    fn encode(&self, publication: &Publication, at: Position, out: &mut Vec<u8>) -> Encoded {
         let payload = lent(&publication.payload);
-        let said = Said { room: &publication.room, event: &publication.event, payload: &payload };
+        let said = Said {
+            room: &publication.room,
+            event: &publication.event,
+            payload: &payload,
+            position: fulmar_dialect::Position { epoch: u64::from(at.epoch), number: at.number },
+        };
         let encoded = self.dialect.encode(&said, out);
         Encoded { is_binary: encoded.binary, data: encoded.data }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fulmar_dialect::{Dialect, Gate, Object};
 
 use crate::config::Backpressure;
-use crate::handler::{Handler, Methods, Placed, With, ordered};
+use crate::handler::{Guard, Handler, Methods, Placed, With, ordered};
 
 /// One path of a server: its protocols, routes, hooks and limits.
 ///
@@ -28,6 +28,8 @@ pub struct Endpoint<S> {
     pub(crate) hooks: Methods<S>,
     pub(crate) gates: Vec<Gate>,
     pub(crate) options: EndpointOptions,
+    #[cfg(feature = "types")]
+    pub(crate) signatures: fulmar_types::Signatures,
     has_routes: bool,
 }
 
@@ -63,6 +65,8 @@ impl<S: Send + Sync + 'static> Endpoint<S> {
             hooks: Methods::new(),
             gates: Vec::new(),
             options: EndpointOptions::default(),
+            #[cfg(feature = "types")]
+            signatures: fulmar_types::Signatures::new(),
             has_routes: false,
         }
     }
@@ -103,6 +107,25 @@ impl<S: Send + Sync + 'static> Endpoint<S> {
     #[must_use]
     pub fn guard<M>(self, handler: impl Handler<M, S>) -> Self {
         self.hook(Gate::Upgrade, ordered(handler))
+    }
+
+    /// Has every call of a route pass this [guard](crate::handler::Guard), before those of the
+    /// route itself. Those of several are asked in order.
+    #[must_use]
+    pub fn guard_calls<M>(mut self, guard: impl Guard<M, S>) -> Self {
+        self.routes = self.routes.guard(guard);
+        self
+    }
+
+    /// Runs what async handlers and hooks leave to be done on this runtime, as its tasks, which end
+    /// when their calls are cancelled. Without one, futures are polled by the server's own workers,
+    /// where tokio's timers and sockets panic.
+    #[cfg(feature = "tokio")]
+    #[must_use]
+    pub fn runtime(mut self, runtime: &tokio::runtime::Handle) -> Self {
+        self.routes = self.routes.runtime(runtime);
+        self.hooks = self.hooks.runtime(runtime);
+        self
     }
 
     /// Answers events that have no route of their own; take it as [`Event`](crate::Event).

@@ -14,6 +14,7 @@ use crate::mailbox::Mail;
 use crate::node::{Node, payload_of};
 use crate::output::ConnectionId;
 use crate::room::{PublishError, Room, published};
+use crate::timer::Timer;
 
 /// The way to everybody, usable from any thread, cheap to clone: in handlers as an argument, from
 /// outside by [`Running::hub`](crate::Running::hub).
@@ -30,6 +31,12 @@ const TOLD_WITHIN: Duration = Duration::from_secs(5);
 impl Hub {
     pub(crate) fn new(node: Arc<Node>) -> Self {
         Self(node)
+    }
+
+    /// Lets what runs outside handlers wait, too.
+    #[must_use]
+    pub fn timer(&self) -> Timer {
+        self.0.timer.clone()
     }
 
     /// The UUID under which other nodes know this process; another one after every start.

@@ -28,8 +28,11 @@
 //! ```
 //!
 //! # Features
+//! - `client`: calls servers that speak alien-rpc.
 //! - `encryption`: the key exchange of the `event` dialect (ECDH P-256, AES-256-GCM).
 //! - `redis`: several nodes by way of Redis; `redis-tls` for `rediss://`.
+//! - `tokio`: async handlers on a runtime of the embedder's.
+//! - `types`: types of routes for TypeScript and JSON Schema.
 //! - `sim`: parts for tests in virtual time; fixed seeds, turns taken one by one. Adds nothing to a
 //!   server that does not use it.
 #![forbid(unsafe_code)]
@@ -68,8 +71,11 @@ mod shard;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod stats;
+mod timer;
 #[doc(hidden)]
 pub mod timer_wheel;
+#[cfg(feature = "types")]
+pub mod typed;
 mod worker;
 
 pub use config::{Backpressure, Config, Limits, SlowPolicy, Timeouts};
@@ -78,13 +84,13 @@ pub use endpoint::{Endpoint, EndpointOptions};
 pub use error::Error;
 pub use fulmar_dialect::{
     BigInt, Bytes, CallError, Date, Dialect, Identity, Object, Promise, Sent, Session, Stub, Value,
-    event, text,
+    event, rpc, text,
 };
 pub use fulmar_driver::listener::ListenOptions;
 pub use fulmar_proto::ws::deflate::DeflateOptions;
 pub use handler::{
-    Arg, Args, Cancelled, Event, Local, Message, Methods, Path, Query, State, Stream, Subscription,
-    concurrent, inline, ordered,
+    Arg, Args, Cancelled, Context, Defer, End, Event, Local, Message, Methods, Numbered, Path,
+    Query, Rate, State, Stream, Subscription, concurrent, inline, ordered, worker,
 };
 pub use hub::{Client, Hub};
 pub use io::{ChosenIo, Io};
@@ -93,12 +99,19 @@ pub use reason::Reason;
 pub use room::{PublishError, Room};
 pub use server::{Running, Server, Stopped, Stopper, Waiter};
 pub use stats::{Reasons, Stats};
+pub use timer::{Sleep, Timer};
 
 /// What a handler may return: a value, or the error its caller gets.
 pub type Result<T, E = CallError> = std::result::Result<T, E>;
 
+/// A client of servers that speak alien-rpc.
+#[cfg(feature = "client")]
+pub use fulmar_client as client;
 /// Protocols to build on: the seam, whole.
 pub use fulmar_dialect as dialect;
+/// What the types of routes become.
+#[cfg(feature = "types")]
+pub use fulmar_types as types;
 
 /// The pages of the documentation whose examples are tests.
 #[cfg(doctest)]

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
-use fulmar_dialect::{Ask, CallId};
+use fulmar_dialect::Ask;
 use fulmar_driver::SocketId;
 
 use crate::awake::AwakeFlag;
@@ -31,8 +31,6 @@ pub(crate) enum Mail {
     Returned { lane: u32, serial: u32 },
     /// A message came back sealed.
     Sealed { socket: SocketId, ticket: Ticket, frame: Vec<u8> },
-    /// The answer to a call that was never started.
-    Answer { socket: SocketId, call: CallId, reply: OwnedReply },
     /// Please send a copy of your counters.
     Stats(Sender<Stats>),
     /// Please tell of these clients.
@@ -62,7 +60,6 @@ impl fmt::Debug for Mail {
             Self::Reply { .. } => "Reply",
             Self::Returned { .. } => "Returned",
             Self::Sealed { .. } => "Sealed",
-            Self::Answer { .. } => "Answer",
             Self::Stats(_) => "Stats",
             Self::Describe { .. } => "Describe",
             Self::Stop { .. } => "Stop",

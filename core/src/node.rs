@@ -26,6 +26,7 @@ use crate::page::Page;
 use crate::path::PathPattern;
 use crate::reason::Reason;
 use crate::room::{PublishError, Rooms, Route};
+use crate::timer::Timer;
 use crate::worker::Pool;
 
 /// Shards of one node at most: a connection's number has eight bits for its shard.
@@ -39,6 +40,8 @@ pub(crate) struct Node {
     pub(crate) pages: Vec<Page>,
     pub(crate) posts: Vec<Post>,
     pub(crate) pool: Pool,
+    /// Wakes handlers that wait.
+    pub(crate) timer: Timer,
     pub(crate) encodings: Encodings,
     pub(crate) profiles: Vec<crate::output::Profile>,
     /// Decides which shard is home of which room.

@@ -27,6 +27,7 @@ use crate::reactor::Reactor;
 use crate::room::Room;
 use crate::shard::Shard;
 use crate::stats::Stats;
+use crate::timer::Timer;
 use crate::worker::Job;
 
 /// A server that has not started: a state shared by its handlers, endpoints, pages, configuration.
@@ -154,8 +155,9 @@ impl<S: Send + Sync + 'static> Server<S> {
         let address = addresses.next().ok_or_else(given)?;
         let Self { state, config, endpoints, pages, fabric, moments } = self;
         let bound = endpoints.into_iter().map(|endpoint| endpoint.bind(&state)).collect();
+        let timer = Timer::new(SystemClock::new());
         let Assembly { node, mailboxes } =
-            assemble(config, bound, pages, || Box::<SystemEntropy>::default())?;
+            assemble(config, bound, pages, timer, || Box::<SystemEntropy>::default())?;
         if let Some(Other(fabric)) = fabric {
             let connected = fabric.connect(&node.cluster.server_id, node.clone());
             node.cluster.connect(connected.map_err(|error| Error::Fabric { error })?);
@@ -369,6 +371,7 @@ impl Waiter {
         }
         // What the shards have passed on still leaves.
         self.node.cluster.disconnect();
+        self.node.timer.end();
         self.workers.iter().for_each(|_| self.node.pool.submit(Job::End));
         for worker in self.workers.into_iter().filter(|_| with_workers) {
             // Workers contain the panics of what they run.

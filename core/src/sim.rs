@@ -21,6 +21,7 @@ use crate::reactor::Reactor;
 use crate::room::Room;
 use crate::shard::Shard;
 use crate::stats::Stats;
+use crate::timer::Timer;
 
 /// A simulated server.
 #[derive(Debug)]
@@ -47,8 +48,9 @@ impl World {
         let bound = endpoints.into_iter().map(|endpoint| endpoint.bind(&state)).collect();
         let entropy =
             move || -> Box<dyn crate::entropy::Entropy> { Box::new(SeededEntropy::new(seed)) };
-        let Assembly { node, mailboxes } = assemble(config, bound, Vec::new(), entropy)?;
         let clock = SimClock::default();
+        let timer = Timer::simulated(clock.clone());
+        let Assembly { node, mailboxes } = assemble(config, bound, Vec::new(), timer, entropy)?;
         let (mut reactors, mut networks) = (Vec::new(), Vec::new());
         for (index, mailbox) in (0..).zip(mailboxes) {
             let own = seed.wrapping_mul(31).wrapping_add(u64::from(index));
@@ -96,6 +98,7 @@ impl World {
     /// Lets time pass.
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
+        self.node.timer.fire();
     }
 
     /// A handle to a room.

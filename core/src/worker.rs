@@ -15,7 +15,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender};
-use fulmar_dialect::{CallError, Cancelled, Form, Outcome, Payload, Source, Verdict};
+use fulmar_dialect::{
+    CallError, Cancelled, End, Form, Outcome, Payload, Source, Subscribed, Verdict,
+};
 
 use crate::mailbox::{Mail, Post};
 
@@ -109,7 +111,7 @@ pub(crate) enum OwnedReply {
     Value(Payload<'static>),
     Item(Payload<'static>),
     End,
-    Room(Box<str>),
+    Room(Subscribed),
     Verdict(Verdict),
     Error(CallError),
     Missing,
@@ -163,6 +165,21 @@ const OUTLIVES: u8 = 1;
 const ENDS: u8 = 2;
 
 impl Control {
+    /// Of a call whose handler was asked for this already.
+    pub(crate) fn of(cancelled: Cancelled) -> Self {
+        Self { cancelled, ..Self::default() }
+    }
+
+    /// What is to be done now that the call is over; nothing the second time.
+    pub(crate) fn end_work(&self, end: End) -> Option<Box<dyn FnOnce() + Send>> {
+        self.cancelled.end(|| end)
+    }
+
+    /// Whether nobody waits any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.end.load(Ordering::Acquire) == ENDS
+    }
+
     /// Nobody wants the answer: what waits is dropped, on a worker, and no reply follows.
     pub(crate) fn cancel(&self) {
         self.end(ENDS);

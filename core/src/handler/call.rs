@@ -1,10 +1,12 @@
 //! What handlers take from a call.
 use std::{
+    any::Any,
     ops::Deref,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use fulmar_dialect::{self as dialect, Call, CallError, Cancelled, Form, Payload, open};
+use fulmar_dialect::{self as dialect, Call, CallError, Cancelled, End, Form, Payload, open};
 use serde::de::DeserializeOwned;
 
 use super::words::Words;
@@ -17,6 +19,10 @@ pub struct CallParts<'a, 'b, S> {
     state: &'a Arc<S>,
     call: &'a Call<'b>,
     args: Option<dialect::Args<'b>>,
+    /// Whether whoever takes the arguments leaves them for others.
+    keeps_args: bool,
+    /// What guards gave.
+    given: Vec<Arc<dyn Any + Send + Sync>>,
 }
 
 impl<'a, 'b, S> CallParts<'a, 'b, S> {
@@ -25,12 +31,39 @@ impl<'a, 'b, S> CallParts<'a, 'b, S> {
     #[doc(hidden)]
     #[must_use]
     pub fn new(state: &'a Arc<S>, call: &'a Call<'b>, args: dialect::Args<'b>) -> Self {
-        Self { state, call, args: Some(args) }
+        Self { state, call, args: Some(args), keeps_args: false, given: Vec::new() }
     }
 
-    /// The arguments, once; afterwards there are none.
+    /// The arguments, once; afterwards there are none. Guards get a copy.
     pub fn take_args(&mut self) -> dialect::Args<'b> {
-        self.args.take().unwrap_or_else(dialect::Args::none)
+        let args = if self.keeps_args { self.args.clone() } else { self.args.take() };
+        args.unwrap_or_else(dialect::Args::none)
+    }
+
+    /// Lends itself to a guard.
+    pub(super) fn lent<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
+        self.keeps_args = true;
+        let done = work(self);
+        self.keeps_args = false;
+        done
+    }
+
+    /// Keeps what a guard gave, if that is anything.
+    pub(super) fn give<T: Send + Sync + 'static>(&mut self, given: T) {
+        if size_of::<T>() > 0 {
+            self.given.push(Arc::new(given));
+        }
+    }
+
+    /// What a guard gave.
+    pub(super) fn given<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.given.iter().rev().find_map(|given| given.clone().downcast().ok())
+    }
+
+    /// When the call started, on the server's monotonic clock, to within some 16 milliseconds.
+    #[must_use]
+    pub fn at(&self) -> Duration {
+        self.call.at
     }
 
     /// The state of the endpoint or object.
@@ -58,7 +91,7 @@ impl<'a, 'b, S> CallParts<'a, 'b, S> {
     /// Tells whether anybody still waits.
     #[must_use]
     pub fn cancelled(&self) -> Cancelled {
-        self.call.cancelled.cloned().unwrap_or_default()
+        self.call.cancelled.get_or_init(Cancelled::default).clone()
     }
 }
 
@@ -184,6 +217,38 @@ impl<S> FromCall<S> for Hub {
 impl<S> FromCall<S> for Cancelled {
     fn from_call(parts: &mut CallParts<'_, '_, S>) -> Result<Self, CallError> {
         Ok(parts.cancelled())
+    }
+}
+
+/// Has something done when the call is over: answered, the stream at its end, the subscription
+/// cancelled, the connection gone.
+///
+/// ```
+/// use fulmar::handler::{Defer, End};
+/// use fulmar::Args;
+///
+/// fn book(defer: Defer, Args((seat,)): Args<(u32,)>) -> String {
+///     defer.run(move |end| match end {
+///         End::Done => println!("{seat} is taken"),
+///         _ => println!("{seat} is free again: {end:?}"),
+///     });
+///     format!("seat {seat}")
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Defer(Cancelled);
+
+impl Defer {
+    /// Does this on a worker when the call is over, and tells how it ended; at once if it is.
+    /// Several are done in the order in which they were asked for. Also for notifications.
+    pub fn run(&self, work: impl FnOnce(&End) + Send + 'static) {
+        self.0.defer(work);
+    }
+}
+
+impl<S> FromCall<S> for Defer {
+    fn from_call(parts: &mut CallParts<'_, '_, S>) -> Result<Self, CallError> {
+        Ok(Self(parts.cancelled()))
     }
 }
 

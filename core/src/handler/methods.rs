@@ -2,55 +2,9 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use ahash::RandomState;
-use fulmar_dialect::{
-    Args, Call, CallError, Object, Order, Outcome, Payload, Place, Placement, Target, Value,
-};
+use fulmar_dialect::{Args, Call, CallError, Object, Outcome, Payload, Placement, Target, Value};
 
-use super::{CallParts, Handler, Placed};
-
-/// A handler without its type.
-pub type Erased<S> = Box<dyn Fn(&mut CallParts<'_, '_, S>) -> Outcome + Send + Sync>;
-
-/// One entry of a table: a handler and how it is to be run.
-pub struct Route<S> {
-    /// Where.
-    pub place: Place,
-    /// Overrides the order that the session names.
-    pub order: Option<Order>,
-    /// The handler.
-    pub run: Erased<S>,
-}
-
-impl<S> Route<S> {
-    /// An entry.
-    pub fn new<M>(handler: impl Handler<M, S>, placement: Placement) -> Self {
-        Self {
-            place: placement.place,
-            order: placement.order,
-            run: Box::new(move |parts| handler.handle(parts)),
-        }
-    }
-
-    /// Where and in what order it runs.
-    #[must_use]
-    pub fn placement(&self) -> Placement {
-        Placement { place: self.place, order: self.order }
-    }
-
-    /// Runs it here and now.
-    pub fn call(&self, state: &Arc<S>, call: Call<'_>) -> Outcome {
-        run(&self.run, state, call)
-    }
-}
-
-impl<S> fmt::Debug for Route<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Route")
-            .field("place", &self.place)
-            .field("order", &self.order)
-            .finish_non_exhaustive()
-    }
-}
+use super::{CallParts, Guard, Placed, Route};
 
 /// A table of handlers over a state.
 pub struct Methods<S> {
@@ -58,7 +12,13 @@ pub struct Methods<S> {
     getters: HashMap<Box<str>, Route<S>, RandomState>,
     hidden: Vec<Box<str>>,
     fallback: Option<Route<S>>,
+    guards: Vec<Check<S>>,
+    #[cfg(feature = "tokio")]
+    runtime: Option<tokio::runtime::Handle>,
 }
+
+/// A guard without its type.
+type Check<S> = Box<dyn Fn(&mut CallParts<'_, '_, S>) -> Result<(), CallError> + Send + Sync>;
 
 impl<S> Default for Methods<S> {
     fn default() -> Self {
@@ -69,6 +29,9 @@ impl<S> Default for Methods<S> {
             getters: HashMap::with_hasher(hasher),
             hidden: Vec::new(),
             fallback: None,
+            guards: Vec::new(),
+            #[cfg(feature = "tokio")]
+            runtime: None,
         }
     }
 }
@@ -105,6 +68,21 @@ impl<S> Methods<S> {
     #[must_use]
     pub fn fallback<M>(mut self, handler: impl Placed<M, S>) -> Self {
         self.fallback = Some(handler.place());
+        self
+    }
+
+    /// Has calls of every method pass this guard, before those of the method itself.
+    #[must_use]
+    pub fn guard<M>(mut self, guard: impl Guard<M, S>) -> Self {
+        self.guards.push(Box::new(move |parts| guard.check(parts)));
+        self
+    }
+
+    /// Runs what async methods leave to be done, and what streams produce, on this runtime.
+    #[cfg(feature = "tokio")]
+    #[must_use]
+    pub fn runtime(mut self, runtime: &tokio::runtime::Handle) -> Self {
+        self.runtime = Some(runtime.clone());
         self
     }
 
@@ -153,10 +131,28 @@ struct Instance<S> {
     state: Arc<S>,
 }
 
+impl<S> Instance<S> {
+    fn run(&self, route: &Route<S>, mut call: Call<'_>) -> Outcome {
+        let args = std::mem::replace(&mut call.args, Args::none());
+        let mut parts = CallParts::new(&self.state, &call, args);
+        for guard in &self.table.guards {
+            if let Err(error) = guard(&mut parts) {
+                return Outcome::Ready(Err(error));
+            }
+        }
+        let outcome = route.run(&mut parts);
+        #[cfg(feature = "tokio")]
+        if let Some(runtime) = &self.table.runtime {
+            return super::runtime::moved(outcome, runtime);
+        }
+        outcome
+    }
+}
+
 impl<S: Send + Sync + 'static> Target for Instance<S> {
     fn call(&self, member: &str, call: Call<'_>) -> Outcome {
         match self.table.route(member) {
-            Some(route) => route.call(&self.state, call),
+            Some(route) => self.run(route, call),
             None => Outcome::Missing,
         }
     }
@@ -166,7 +162,7 @@ impl<S: Send + Sync + 'static> Target for Instance<S> {
             return Outcome::Ready(Err(hidden(member)));
         }
         if let Some(getter) = self.table.getters.get(member) {
-            return getter.call(&self.state, call);
+            return self.run(getter, call);
         }
         if !self.table.methods.contains_key(member) {
             return Outcome::Missing;
@@ -195,11 +191,6 @@ impl<S: Send + Sync + 'static> Target for Bound<S> {
     fn placement(&self, member: &str) -> Placement {
         if member.is_empty() { self.instance.placement(&self.member) } else { Placement::default() }
     }
-}
-
-fn run<S>(handler: &Erased<S>, state: &Arc<S>, mut call: Call<'_>) -> Outcome {
-    let args = std::mem::replace(&mut call.args, Args::none());
-    handler(&mut CallParts::new(state, &call, args))
 }
 
 fn hidden(member: &str) -> CallError {

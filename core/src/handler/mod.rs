@@ -12,12 +12,16 @@
 //! | [`Path<T>`], [`Query<T>`] | parameters of the path and of the query |
 //! | [`Local<T>`] | state of this connection |
 //! | [`Cancelled`] | whether anybody still waits |
+//! | [`Defer`] | what is to be done when the call is over |
+//! | [`crate::Timer`] | a way to wait |
+//! | [`Context<T>`] | what a guard has found out |
 //!
 //! A handler answers with anything that is `Serialize`, a `Result` of it, a [`Stream`], a
 //! [`Subscription`], or a future of these (so `async fn` works too, polled on the worker pool).
 //!
 //! Handlers run on workers, where they may block, in the order that the protocol wants. [`inline`],
-//! [`concurrent`] and [`ordered`] say otherwise.
+//! [`concurrent`] and [`ordered`] say otherwise; of what they make, and of [`worker`], calls can be
+//! given a [timeout](With::timeout), a [rate](With::rate) and [guards](With::guard).
 //!
 //! ```
 //! use fulmar::handler::{Args, Methods, State, inline};
@@ -37,20 +41,32 @@
 //! # drop(counter);
 //! ```
 mod call;
+mod guard;
 mod methods;
+mod rate;
 mod reply;
+mod route;
+#[cfg(feature = "tokio")]
+mod runtime;
 mod stream;
 mod words;
 
-pub use call::{Arg, Args, CallParts, Event, FromCall, Local, Message, Path, Query, State};
-pub use fulmar_dialect::{Cancelled, Place, Placement};
-pub use methods::{Erased, Methods, Route, function};
+pub use call::{Arg, Args, CallParts, Defer, Event, FromCall, Local, Message, Path, Query, State};
+pub use fulmar_dialect::{Cancelled, End, Place, Placement};
+#[doc(hidden)]
+pub use guard::Guards;
+pub use guard::{Context, Guard};
+pub use methods::{Methods, function};
+pub use rate::Rate;
 #[doc(hidden)]
 pub use reply::{Decided, Fallible, Later, Plain, Roomed, Streamed};
-pub use reply::{IntoOutcome, Subscription};
+pub use reply::{IntoOutcome, Numbered, Subscription, Unknown};
+#[doc(hidden)]
+pub use route::{Bare, Wrapped};
+pub use route::{Erased, Placed, Route, With, concurrent, inline, ordered, worker};
 pub use stream::{Emitter, Stream};
 
-use fulmar_dialect::{Order, Outcome};
+use fulmar_dialect::Outcome;
 
 /// A function whose arguments all implement [`FromCall`] and whose result can answer a call. `M` is
 /// found by the compiler.
@@ -88,62 +104,6 @@ handlers! {
     (), (A), (A, B), (A, B, C), (A, B, C, D), (A, B, C, D, E), (A, B, C, D, E, F1),
     (A, B, C, D, E, F1, G),
 }
-
-/// A handler with its placement: what [`inline`], [`concurrent`] and [`ordered`] make.
-#[derive(Clone, Copy, Debug)]
-pub struct With<H> {
-    handler: H,
-    placement: Placement,
-}
-
-/// Runs the handler on the shard, at once. It must not block, and should be done in microseconds:
-/// while it runs, no other connection of the shard is served.
-pub fn inline<H>(handler: H) -> With<H> {
-    With { handler, placement: Placement { place: Place::Shard, order: None } }
-}
-
-/// Lets calls overlap with others of their connection, whatever the protocol's order.
-pub fn concurrent<H>(handler: H) -> With<H> {
-    With { handler, placement: Placement { place: Place::Worker, order: Some(Order::Free) } }
-}
-
-/// Runs calls one after another within a connection, whatever the protocol's order.
-pub fn ordered<H>(handler: H) -> With<H> {
-    With { handler, placement: Placement { place: Place::Worker, order: Some(Order::Strict) } }
-}
-
-/// A handler, with or without a placement. `M` is found by the compiler.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a handler",
-    note = "a handler is a function whose arguments all implement `FromCall`",
-    note = "and whose result can answer a call"
-)]
-pub trait Placed<M, S> {
-    /// As an entry of a route table.
-    fn place(self) -> Route<S>;
-}
-
-impl<M, S, H: Handler<M, S>> Placed<Bare<M>, S> for H {
-    fn place(self) -> Route<S> {
-        Route::new(self, Placement::default())
-    }
-}
-
-impl<M, S, H: Handler<M, S>> Placed<Wrapped<M>, S> for With<H> {
-    fn place(self) -> Route<S> {
-        Route::new(self.handler, self.placement)
-    }
-}
-
-/// Tells the two kinds of [`Placed`] apart.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Bare<M>(std::marker::PhantomData<M>);
-
-/// Tells the two kinds of [`Placed`] apart.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Wrapped<M>(std::marker::PhantomData<M>);
 
 #[cfg(test)]
 mod tests;

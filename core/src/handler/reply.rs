@@ -1,8 +1,8 @@
 //! What handlers answer with.
 use std::{future::Future, marker::PhantomData};
 
-use fulmar_dialect::{CallError, Form, Identity, Outcome, Payload, Verdict};
-use serde::Serialize;
+use fulmar_dialect::{CallError, Form, Identity, Outcome, Payload, Subscribed, Verdict};
+use serde::{Deserialize, Serialize};
 
 use super::Stream;
 
@@ -49,7 +49,7 @@ impl<T: Serialize + 'static> IntoOutcome<Streamed> for Stream<T> {
     }
 }
 
-impl IntoOutcome<Roomed> for Subscription {
+impl<T> IntoOutcome<Roomed> for Subscription<T> {
     fn into_outcome(self, _form: Form) -> Outcome {
         Outcome::Room(self.0)
     }
@@ -73,15 +73,51 @@ impl IntoOutcome<Decided> for Option<Identity> {
     }
 }
 
-/// Answers a call with a room; made by [`crate::room::Room::subscribe`].
+/// Answers a call with a room, whose messages are of type `T`; made by
+/// [`Room::subscribe`](crate::room::Room::subscribe). Nothing checks the type: it is what clients
+/// are told where [types](crate#features) are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subscription(Box<str>);
+pub struct Subscription<T = Unknown>(Subscribed, PhantomData<fn() -> T>);
+
+/// Messages of which no type is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {}
+
+/// A message with its place in its room, for protocols that have words for it: alien-rpc's clients
+/// get `{"epoch":1,"number":7,"data":...}`. Numbers of one epoch rise by one, so that a client sees
+/// what it has missed; a room that was empty meanwhile may begin another epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "types", derive(fulmar_types::schemars::JsonSchema))]
+#[cfg_attr(feature = "types", schemars(crate = "fulmar_types::schemars"))]
+pub struct Numbered<T = Unknown> {
+    /// The life of the room in which the number counts.
+    pub epoch: u64,
+    /// One more than that of the message before.
+    pub number: u64,
+    /// The message.
+    pub data: T,
+}
 
 impl Subscription {
     /// A subscription of the room of this name.
     #[must_use]
     pub fn new(room: &str) -> Self {
-        Self(room.into())
+        Self(Subscribed::to(room), PhantomData)
+    }
+
+    /// The same with each message's place in the room.
+    #[must_use]
+    pub fn numbered(self) -> Subscription<Numbered> {
+        Subscription(Subscribed { is_numbered: true, ..self.0 }, PhantomData)
+    }
+}
+
+impl<T> Subscription<T> {
+    /// The same, said to have messages of the type that the handler returns, such as
+    /// `Subscription<Chat>` or `Subscription<Numbered<Chat>>`.
+    #[must_use]
+    pub fn typed<U>(self) -> Subscription<U> {
+        Subscription(self.0, PhantomData)
     }
 }
 

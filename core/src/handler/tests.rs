@@ -1,13 +1,17 @@
 //! Handlers against a fake connection: what they take, what they answer, where they run.
+#![expect(clippy::needless_pass_by_value, reason = "handlers take their arguments by type")]
+
 use std::{
     any::Any,
+    cell::OnceCell,
     sync::{Arc, Mutex},
-    task::{Context, Poll, Waker},
+    task::{self, Poll, Waker},
+    time::Duration,
 };
 
 use fulmar_dialect::{
-    self as dialect, Ask, Bytes, Call, CallError, Form, Identity, Link, Object, Outbox, Payload,
-    Publication, Value,
+    self as dialect, Ask, Bytes, Call, CallError, Form, Identity, Link, Object, Order, Outbox,
+    Payload, Publication, Value,
 };
 use serde::{Deserialize, Serialize};
 
@@ -84,12 +88,13 @@ fn call_as<M>(
     let erased = connection.erase();
     let state = Arc::new(World { name: "world" });
     let (link, connection) = (connection.link(), &erased);
-    let call = Call { args, form, link, connection, cancelled: None };
+    let (cancelled, at) = (&OnceCell::new(), Duration::ZERO);
+    let call = Call { args, form, link, connection, cancelled, at };
     settled(handler.place().call(&state, call), form)
 }
 
 fn settled(outcome: Outcome, form: Form) -> String {
-    let mut context = Context::from_waker(Waker::noop());
+    let mut context = task::Context::from_waker(Waker::noop());
     match outcome {
         Outcome::Ready(Ok(payload)) => shown(&payload),
         Outcome::Ready(Err(error)) => format!("error {:?} {}", error.code, error.message),
@@ -113,7 +118,7 @@ fn settled(outcome: Outcome, form: Form) -> String {
             }
             format!("stream [{}]", items.join(", "))
         }
-        Outcome::Room(room) => format!("room {room}"),
+        Outcome::Room(answer) => format!("room {}", answer.room),
         Outcome::Missing => "missing".to_owned(),
     }
 }
@@ -293,7 +298,8 @@ fn a_cancelled_call_can_be_asked() {
         form: Form::Raw,
         link: connection.link(),
         connection: &erased,
-        cancelled: Some(&flag),
+        cancelled: &OnceCell::from(flag),
+        at: Duration::ZERO,
     };
     assert_eq!(settled(route.call(&Arc::new(World { name: "" }), call), Form::Raw), "json true");
 }
@@ -308,7 +314,7 @@ fn placements_are_told_before_the_call() {
     assert_eq!(table.names(), ["concurrent", "inline", "ordered", "plain"]);
     let object = Arc::new(table).object(());
     let placement = |member: &str| {
-        let Placement { place, order } = object.target().placement(member);
+        let Placement { place, order, .. } = object.target().placement(member);
         (place, order)
     };
     assert_eq!(placement("plain"), (Place::Worker, None));
@@ -322,7 +328,9 @@ fn placements_are_told_before_the_call() {
 fn on(object: &Object, member: &str, get: bool, args: dialect::Args<'_>) -> Outcome {
     let nobody: Arc<dyn Any + Send + Sync> = Arc::new(());
     let link = Link::new(Arc::<Node>::default(), 0);
-    let call = Call { args, form: Form::Rich, link: &link, connection: &nobody, cancelled: None };
+    let (cancelled, at) = (&OnceCell::new(), Duration::ZERO);
+    let (link, connection) = (&link, &nobody);
+    let call = Call { args, form: Form::Rich, link, connection, cancelled, at };
     if get { object.target().get(member, call) } else { object.target().call(member, call) }
 }
 
@@ -404,4 +412,66 @@ fn rooms_publish_strings_unquoted_and_refuse_when_busy() {
     let publish = |peer: Connection| peer.room("r").publish("", "x");
     let answer = call_as(&busy, Form::Raw, publish, list("[]"));
     assert_eq!(answer, "error Some(503) The room is busy.");
+}
+
+struct User(String);
+
+fn signed_in(peer: Connection, Args((name, _)): Args<(String, u8)>) -> Result<User, CallError> {
+    assert!(peer.user().is_none());
+    if name.is_empty() { Err(CallError::with_code(401, "Who?")) } else { Ok(User(name)) }
+}
+
+fn shouting(user: Context<User>) -> Result<User, CallError> {
+    Ok(User(user.0.0.to_uppercase()))
+}
+
+fn even(Args((_, number)): Args<(String, u8)>) -> crate::Result<()> {
+    if number % 2 == 0 { Ok(()) } else { Err(CallError::with_code(403, "Odd")) }
+}
+
+fn greeted(user: Context<User>, Args((name, number)): Args<(String, u8)>) -> String {
+    format!("{} {name} {number}", user.0.0)
+}
+
+#[test]
+fn guards_refuse_in_order_and_hand_on_what_they_found() {
+    let guarded = || worker(greeted).guard(signed_in).guard(shouting).guard(even);
+    assert_eq!(call(guarded(), list(r#"["ada",2]"#)), "text ADA ada 2");
+    assert_eq!(call(guarded(), list(r#"["",1]"#)), "error Some(401) Who?");
+    assert_eq!(call(guarded(), list(r#"["ada",1]"#)), "error Some(403) Odd");
+    assert!(call(guarded(), list("[1]")).starts_with("error Some(400) "));
+    assert_eq!(call(greeted, list(r#"["ada",2]"#)), "error Some(500) Internal error");
+    let table = Methods::<World>::new().method("greet", inline(greeted).guard(shouting));
+    let object = Arc::new(table.guard(signed_in).guard(even));
+    let on = |args| {
+        let bound = object.bind(Arc::new(World { name: "" }));
+        let erased = connection(Arc::default(), Form::Json).erase();
+        let link = Link::new(Arc::<Node>::default(), 0);
+        let (cancelled, at) = (&OnceCell::new(), Duration::ZERO);
+        let (link, connection, form) = (&link, &erased, Form::Json);
+        let call = Call { args, form, link, connection, cancelled, at };
+        settled(bound.target().call("greet", call), Form::Json)
+    };
+    assert_eq!(on(list(r#"["ada",2]"#)), r#"json "ADA ada 2""#);
+    assert_eq!(on(list(r#"["ada",3]"#)), "error Some(403) Odd");
+}
+
+#[test]
+fn a_rate_is_each_connections_own_and_each_routes() {
+    let route = worker(|| 1).rate(Rate::window(2, Duration::from_secs(60))).place();
+    let other = worker(|| 2).rate(Rate::window(1, Duration::from_secs(60))).place();
+    let call = |connection: &Connection, route: &super::Route<World>, at| {
+        let erased = connection.erase();
+        let (args, form, link) = (dialect::Args::none(), Form::Json, connection.link());
+        let (connection, cancelled, at) = (&erased, &OnceCell::new(), Duration::from_secs(at));
+        let call = Call { args, form, link, connection, cancelled, at };
+        settled(route.call(&Arc::new(World { name: "" }), call), Form::Json)
+    };
+    let (one, two) =
+        (connection(Arc::default(), Form::Json), connection(Arc::default(), Form::Json));
+    let refused = "error Some(429) Rate limit exceeded";
+    let said: Vec<_> = (0..3).map(|at| call(&one, &route, at)).collect();
+    assert_eq!(said, ["json 1", "json 1", refused]);
+    assert_eq!((call(&one, &other, 3), call(&two, &route, 3)), ("json 2".into(), "json 1".into()));
+    assert_eq!((call(&one, &other, 4), call(&one, &route, 60)), (refused.into(), "json 1".into()));
 }

@@ -1,35 +1,41 @@
 //! Calls of sessions and hooks of endpoints, on workers or here.
 
+use std::cell::OnceCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fulmar_dialect::{
-    Args, Call, CallError, CallId, Form, Gate, Identity, Link, On, Order, Outcome, Payload, Place,
-    Reply,
+    Args, Call, CallError, CallId, End, Form, Gate, Identity, Link, On, Order, Outcome, Payload,
+    Place, Placement, Reply,
 };
 use fulmar_driver::SocketId;
 
 use super::Shard;
 use super::calls::{Caller, Lane, PendingCall};
 use super::connection::{NO_LANE, OWES, PAUSED_ADMISSION, PAUSED_CALLS};
-use crate::mailbox::Mail;
+use super::inline_calls::Inline;
 use crate::reason::Reason;
 use crate::worker::{Control, Job, OwnedReply, ReplyTo, settle};
 
+/// What a session asks for in a call.
+#[derive(Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) call: CallId,
+    pub(super) on: On<'a>,
+    pub(super) member: &'a str,
+    pub(super) get: bool,
+    pub(super) args: Args<'a>,
+    pub(super) order: Order,
+}
+
 impl Shard {
-    /// A session calls something.
-    pub(super) fn call(
-        &mut self,
-        socket: SocketId,
-        call: CallId,
-        on: On<'_>,
-        member: &str,
-        get: bool,
-        args: Args<'_>,
-        order: Order,
-    ) {
-        let Some(key) = self.lane_of(socket) else { return };
-        let Some(connection) = self.connections.get(socket) else { return };
+    /// A session calls something. Returns the reply, if there is one already; the session gets it
+    /// when it is not at work.
+    pub(super) fn call(&mut self, socket: SocketId, asked: Asked<'_>) -> Option<OwnedReply> {
+        let key = self.lane_of(socket)?;
+        let connection = self.connections.get(socket)?;
+        let Asked { call, on, member, get, args, order } = asked;
         let endpoint = &self.node.endpoints[usize::from(connection.endpoint)];
         let (target, member, object) = match on {
             On::Endpoint => (endpoint.main.clone(), member, None),
@@ -40,15 +46,25 @@ impl Shard {
             On::Gate(gate) if endpoint.has_gate(gate) => {
                 (endpoint.hooks.clone(), gate.name(), None)
             }
-            On::Gate(_) => return self.answer(socket, call, OwnedReply::Missing),
+            On::Gate(_) => return Some(OwnedReply::Missing),
         };
-        let order = target.target().placement(member).order.unwrap_or(order);
+        let placement = target.target().placement(member);
+        let order = placement.order.unwrap_or(order);
+        if placement.place == Place::Shard && placement.timeout.is_none() {
+            let most = self.node.config.limits.calls_in_flight_max;
+            let lane = self.lanes.get(key as usize)?;
+            if lane.may_run(order, object, most) {
+                let inline = Inline { call, target, member, get, args, order, object };
+                return self.call_inline(key, inline);
+            }
+        }
         let waiting = self.lanes.get(key as usize).map_or(0, Lane::waiting);
         if order != Order::Strict && waiting >= self.node.config.limits.calls_queued_max {
             self.stats.reasons.bump(Reason::CallsMax);
             let error = CallError::with_code(503, "Too many calls are waiting.");
-            return self.answer(socket, call, OwnedReply::Error(error));
+            return Some(OwnedReply::Error(error));
         }
+        let Placement { place, timeout, .. } = placement;
         let pending = PendingCall {
             caller: Caller::Session(call),
             target,
@@ -56,24 +72,32 @@ impl Shard {
             get,
             args: args.into_owned(),
             order,
+            place,
+            timeout,
             object,
         };
         if let Some(lane) = self.lanes.get_mut(key as usize) {
             lane.enqueue(pending);
         }
         self.pump(key);
+        None
     }
 
-    /// Answers a call that was never started, in its turn.
-    fn answer(&self, socket: SocketId, call: CallId, reply: OwnedReply) {
-        // Answers are never refused.
-        let _gone = self.post.post(Mail::Answer { socket, call, reply });
-    }
-
-    /// The answer to a call that was never started.
-    pub(super) fn on_answer(&mut self, socket: SocketId, call: CallId, mut reply: OwnedReply) {
-        let reply = &mut reply;
-        self.with_talk(socket, |session, host| session.on_reply(call, lent(reply), host));
+    /// Calls that should have been answered by now are, and stopped.
+    pub(super) fn stop_overdue_calls(&mut self, socket: SocketId) {
+        let Some(connection) = self.connections.get(socket) else { return };
+        let (key, now) = (connection.lane(), self.now);
+        let Some(lane) = self.lanes.get_mut(key as usize) else { return };
+        for call in lane.stop_overdue(now) {
+            self.stats.reasons.bump(Reason::CallTimeout);
+            let error = CallError::with_code(504, "Timed out");
+            self.with_talk(socket, |session, host| {
+                session.on_reply(call, Reply::Error(&error), host);
+            });
+        }
+        self.await_calls(key);
+        self.pump(key);
+        self.after_calls(socket);
     }
 
     pub(super) fn cancel(&mut self, socket: SocketId, call: CallId) {
@@ -124,6 +148,8 @@ impl Shard {
             get: false,
             args: Args::none(),
             order: Order::Strict,
+            place: Place::Worker,
+            timeout: None,
             object: None,
         });
     }
@@ -131,9 +157,15 @@ impl Shard {
     /// Starts what may start.
     pub(super) fn pump(&mut self, key: u32) {
         let most = self.node.config.limits.calls_in_flight_max;
+        let mut must_await = false;
         while let Some(lane) = self.lanes.get_mut(key as usize) {
-            let Some((call, serial, control)) = lane.start(most) else { break };
+            for work in lane.take_ended() {
+                self.node.pool.submit(Job::Run(Box::new(move |_| work())));
+            }
+            let Some((call, serial, control)) = lane.start(most, self.now) else { break };
             self.stats.calls += 1;
+            must_await |= call.timeout.is_some();
+            let at = self.now.time();
             let to = ReplyTo { post: self.post.clone(), lane: key, serial };
             let run = Run {
                 form: lane.form,
@@ -142,13 +174,17 @@ impl Shard {
                 call,
                 control,
                 to,
+                at,
             };
-            match run.call.target.target().placement(&run.call.member).place {
+            match run.call.place {
                 Place::Shard => run.run(&self.node.pool),
                 Place::Worker => {
                     self.node.pool.submit(Job::Run(Box::new(move |pool| run.run(pool))));
                 }
             }
+        }
+        if must_await {
+            self.await_calls(key);
         }
         self.drop_lane_if_over(key);
     }
@@ -164,17 +200,19 @@ impl Shard {
 
     /// What became of a call.
     pub(super) fn on_reply(&mut self, key: u32, serial: u32, reply: OwnedReply) {
-        let Some(lane) = self.lanes.get_mut(key as usize) else { return };
+        let Some(lane) = self.lanes.get(key as usize) else { return };
         let Some(running) = lane.running(serial) else { return }; // cancelled
         let (caller, socket, closed) = (running.caller, lane.socket, lane.closed);
         let control = running.control.clone();
-        if reply.is_last() {
-            lane.finish(serial);
-        } else if matches!(reply, OwnedReply::Room(_)) {
-            lane.joined(serial);
-        }
         let is_item = matches!(reply, OwnedReply::Item(_));
         let mut reply = self.counted(reply);
+        let Some(lane) = self.lanes.get_mut(key as usize) else { return };
+        match &reply {
+            OwnedReply::Item(_) => lane.answered(serial),
+            OwnedReply::Room(_) => lane.joined(serial),
+            OwnedReply::Error(error) => lane.finish(serial, End::Failed(error.clone())),
+            _ => lane.finish(serial, End::Done),
+        }
         match caller {
             Caller::Session(call) if !closed => {
                 self.with_talk(socket, |session, host| {
@@ -184,7 +222,7 @@ impl Shard {
                     self.after_item(socket, control);
                 }
             }
-            Caller::Session(_) => {}
+            Caller::Session(_) | Caller::Nobody => {}
             Caller::Hook(gate) => self.on_hook_reply(socket, gate, &reply, closed),
         }
         dispose(self, reply);
@@ -200,12 +238,17 @@ impl Shard {
         self.after_calls(socket);
     }
 
-    fn counted(&mut self, reply: OwnedReply) -> OwnedReply {
+    pub(super) fn counted(&mut self, reply: OwnedReply) -> OwnedReply {
         if matches!(reply, OwnedReply::Panicked) {
             self.stats.reasons.bump(Reason::HandlerPanicked);
             return OwnedReply::Error(CallError::with_code(500, "Internal error"));
         }
-        self.stats.calls_failed += u64::from(matches!(reply, OwnedReply::Error(_)));
+        if let OwnedReply::Error(error) = &reply {
+            self.stats.calls_failed += 1;
+            if error.code == Some(429) {
+                self.stats.reasons.bump(Reason::RateLimited);
+            }
+        }
         reply
     }
 
@@ -329,19 +372,26 @@ struct Run {
     connection: Arc<dyn std::any::Any + Send + Sync>,
     control: Arc<Control>,
     to: ReplyTo,
+    at: Duration,
 }
 
 impl Run {
     fn run(self, pool: &crate::worker::Pool) {
-        let Self { call, form, link, connection, control, to } = self;
+        let Self { call, form, link, connection, control, to, at } = self;
         let PendingCall { target, member, get, args, .. } = call;
+        if control.is_over() {
+            // Cancelled while it waited for a worker. The lane wants to know that it holds none.
+            return to.reply(OwnedReply::End);
+        }
+        let cancelled = OnceCell::from(control.cancelled.clone());
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let call = Call {
                 args,
                 form,
                 link: &link,
                 connection: &connection,
-                cancelled: Some(&control.cancelled),
+                cancelled: &cancelled,
+                at,
             };
             let target = target.target();
             if get { target.get(&member, call) } else { target.call(&member, call) }
@@ -355,7 +405,7 @@ impl Run {
 }
 
 /// A reply as a session gets it: values are handed over, the rest is lent.
-fn lent(reply: &mut OwnedReply) -> Reply<'_> {
+pub(super) fn lent(reply: &mut OwnedReply) -> Reply<'_> {
     match reply {
         OwnedReply::Value(payload) => Reply::Value(std::mem::replace(payload, Payload::Undefined)),
         OwnedReply::Item(payload) => Reply::Item(std::mem::replace(payload, Payload::Undefined)),
@@ -368,7 +418,7 @@ fn lent(reply: &mut OwnedReply) -> Reply<'_> {
 }
 
 /// A reply that no session took may hold an embedder's objects, which are not dropped here.
-fn dispose(shard: &Shard, reply: OwnedReply) {
+pub(super) fn dispose(shard: &Shard, reply: OwnedReply) {
     let (OwnedReply::Value(payload) | OwnedReply::Item(payload)) = reply else { return };
     if matches!(&payload, Payload::Rich(value) if value.holds_objects()) {
         shard.node.pool.submit(Job::Dispose(Box::new(payload)));

@@ -80,6 +80,8 @@ pub(crate) struct Extras {
     pub(crate) session_due: Mark,
     /// When what it proved itself with expires.
     pub(crate) expires: Mark,
+    /// When the first of its calls must have been answered.
+    pub(crate) calls_due: Mark,
     /// Under which it is found; 0 if it is not.
     pub(crate) id: u128,
     /// Its calls, once there was one.
@@ -98,6 +100,7 @@ impl Default for Extras {
             stash: Vec::new(),
             session_due: Mark::default(),
             expires: Mark::default(),
+            calls_due: Mark::default(),
             id: 0,
             lane: NO_LANE,
             dialect: 0,
@@ -113,6 +116,7 @@ impl Extras {
             && self.stash.is_empty()
             && self.session_due == Mark::default()
             && self.expires == Mark::default()
+            && self.calls_due == Mark::default()
             && self.id == 0
             && self.lane == NO_LANE
             && self.dialect == 0
@@ -207,11 +211,12 @@ impl Connection {
         self.extras()?.deflate
     }
 
-    /// When its session wants to be called, and when its identity expires.
+    /// When its session wants to be called, its identity expires, a call is due.
     pub(crate) fn wanted(&self) -> Wanted {
         self.extras().map_or_else(Wanted::default, |extras| Wanted {
             session: extras.session_due,
             expiry: extras.expires,
+            calls: extras.calls_due,
         })
     }
 

@@ -45,6 +45,8 @@ pub(crate) struct Wanted {
     pub(crate) session: Mark,
     /// When what the client proved itself with expires.
     pub(crate) expiry: Mark,
+    /// When the first of its calls must have been answered.
+    pub(crate) calls: Mark,
 }
 
 /// How long an endpoint lets an open connection be silent, in ticks; `None`: for ever.
@@ -63,6 +65,7 @@ pub(crate) enum Due {
     Ping,
     Session,
     Expiry,
+    Calls,
 }
 
 impl Deadlines {
@@ -109,6 +112,9 @@ impl Deadlines {
         if wanted.expiry.is_due(now) {
             return Some(Due::Expiry);
         }
+        if wanted.calls.is_due(now) {
+            return Some(Due::Calls);
+        }
         if wanted.session.is_due(now) {
             return Some(Due::Session);
         }
@@ -123,7 +129,7 @@ impl Deadlines {
         let silence = silence.unwrap_or(Silence { idle: None, ping: None });
         let ping = silence.ping.filter(|_| self.awaited == Mark::default());
         let silent = [silence.idle, ping].into_iter().flatten().min();
-        let marks = [self.awaited, wanted.session, wanted.expiry];
+        let marks = [self.awaited, wanted.session, wanted.expiry, wanted.calls];
         let marked = marks.into_iter().filter_map(|mark| mark.tick(now)).min();
         marked.into_iter().chain(silent.map(|ticks| Tick(last.0 + ticks))).min()
     }
@@ -135,7 +141,7 @@ mod tests {
 
     const SILENCE: Option<Silence> = Some(Silence { idle: Some(100), ping: Some(30) });
 
-    const NO_MARK: Wanted = Wanted { session: Mark(0), expiry: Mark(0) };
+    const NO_MARK: Wanted = Wanted { session: Mark(0), expiry: Mark(0), calls: Mark(0) };
 
     #[test]
     fn a_silent_connection_is_pinged_then_given_up() {

@@ -3,16 +3,17 @@
 
 use std::sync::Arc;
 
-use fulmar_dialect::{Delivery, Effect, Host, Kind, Message, Part, Payload, Sent, Value};
+use fulmar_dialect::{CallId, Delivery, Effect, Host, Kind, Message, Part, Payload, Sent, Value};
 use fulmar_driver::SocketId;
 use fulmar_proto::ws::{self, Opcode};
 
 use super::Shard;
+use super::calling::{self, Asked};
 use super::connection::Connection;
 use crate::node::{connection_id, connection_number, payload_of};
 use crate::output::{self, BodyPart, Encoding, Exclude, JoinRequest, Publication, Reach, Refused};
 use crate::reason::Reason;
-use crate::worker::Job;
+use crate::worker::{Job, OwnedReply};
 
 /// Bytes that the publications of one turn may hold, about, before their publishers have to wait
 /// for the next turn: what is published is in memory until the turn ends.
@@ -31,6 +32,22 @@ impl<'a> SessionHost<'a> {
         Self { shard, socket, close: None, last_sent: Sent::Sent }
     }
 
+    /// How many replies wait that sessions are to hear when they have returned.
+    pub(super) fn replies(&self) -> usize {
+        self.shard.replies.len()
+    }
+
+    /// The first reply behind so many others.
+    pub(super) fn next_reply(&mut self, others: usize) -> Option<(CallId, OwnedReply)> {
+        let replies = &mut self.shard.replies;
+        (replies.len() > others).then(|| replies.remove(others))
+    }
+
+    /// A reply that the session has heard.
+    pub(super) fn dispose_of(&self, reply: OwnedReply) {
+        calling::dispose(self.shard, reply);
+    }
+
     /// How the session wants to end, if it does. Done when it has returned: it is told of its end.
     pub(super) fn into_close(self) -> Option<(u16, Box<str>)> {
         self.close
@@ -46,7 +63,10 @@ impl Host for SessionHost<'_> {
                 shard.publish(socket, room, event, payload, exclude_self);
             }
             Effect::Call { call, on, member, get, args, order } => {
-                shard.call(socket, call, on, member, get, args, order);
+                let asked = Asked { call, on, member, get, args, order };
+                if let Some(reply) = shard.call(socket, asked) {
+                    shard.replies.push((call, reply));
+                }
             }
             Effect::Cancel { call } => shard.cancel(socket, call),
             Effect::Flow { call, open } => shard.flow(socket, call, open),

@@ -29,6 +29,8 @@ mod describing;
 mod effects;
 mod guarding;
 mod handshake;
+mod inline_calls;
+mod open_calls;
 mod sealing;
 mod talk;
 mod timers;
@@ -40,7 +42,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ahash::RandomState;
-use fulmar_dialect::{Envelope, Tag};
+use fulmar_dialect::{CallId, Envelope, Tag};
 use fulmar_driver::{CloseCause, Driver, Event, EventHandler, SocketId};
 use fulmar_proto::ws::Scratch;
 
@@ -58,7 +60,7 @@ use crate::paged::Paged;
 use crate::reason::Reason;
 use crate::stats::Stats;
 use crate::timer_wheel::TimerWheel;
-use crate::worker::Control;
+use crate::worker::{Control, OwnedReply};
 
 /// The server's logic on one thread.
 pub(crate) struct Shard {
@@ -74,6 +76,8 @@ pub(crate) struct Shard {
     /// What the driver is to do in the flush, in this order.
     commands: Vec<(SocketId, Command)>,
     scratch: Option<Scratch>,
+    /// To calls that were answered at once, until their session has returned.
+    replies: Vec<(CallId, OwnedReply)>,
     compressors: Compressors,
     entropy: Box<dyn Entropy>,
     clock: Box<dyn ReadClock>,
@@ -178,6 +182,7 @@ impl Shard {
             wheel: TimerWheel::new(clock.now().tick()),
             commands: Vec::new(),
             scratch: Some(Scratch::default()),
+            replies: Vec::new(),
             compressors: Compressors::new(entropy.hasher()),
             is_awake: true,
             stats: Stats::default(),
@@ -242,7 +247,6 @@ impl Shard {
             }
             Mail::Reply { lane, serial, reply } => self.on_reply(lane, serial, reply),
             Mail::Returned { lane, serial } => self.on_returned(lane, serial),
-            Mail::Answer { socket, call, reply } => self.on_answer(socket, call, reply),
             Mail::Sealed { socket, ticket, frame } => self.on_sealed(socket, ticket, frame),
             Mail::Stats(to) => {
                 // Whoever asked may have stopped waiting.

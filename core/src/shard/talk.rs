@@ -6,7 +6,7 @@ use fulmar_proto::ws::{Incoming, Scratch};
 
 use super::connection::{ENDED, OWES, PAUSED_CALLS, PAUSED_MAILBOX, PAUSED_OUTPUT, Talk};
 use super::effects::{PUBLISHED_BYTES_MAX, SessionHost};
-use super::{Command, Shard};
+use super::{Command, Shard, calling};
 use crate::reason::Reason;
 
 impl Shard {
@@ -87,7 +87,13 @@ impl Shard {
     ) {
         let Some(at_work) = session.as_deref_mut() else { return };
         let mut host = SessionHost::new(self, socket);
+        // Those of a session that is at work further out are not its.
+        let others = host.replies();
         call(at_work, &mut host);
+        while let Some((call, mut reply)) = host.next_reply(others) {
+            at_work.on_reply(call, calling::lent(&mut reply), &mut host);
+            host.dispose_of(reply);
+        }
         if let Some((code, text)) = host.into_close() {
             self.close_by_server(socket, session, code, &text);
         }

@@ -62,6 +62,17 @@ impl Shard {
         self.arm(socket);
     }
 
+    /// Sees to it that the calls of a lane end in time.
+    pub(super) fn await_calls(&mut self, key: u32) {
+        let Some(lane) = self.lanes.get(key as usize) else { return };
+        let (socket, due) = (lane.socket, lane.next_due());
+        if let Some(connection) = self.connections.get_mut(socket) {
+            connection.extras_mut().calls_due = due.map_or_else(Mark::default, Mark::at);
+            connection.tidy();
+        }
+        self.arm(socket);
+    }
+
     fn on_expiry(&mut self, socket: SocketId) {
         let Some(connection) = self.connections.get(socket) else { return };
         let lane = self.lanes.get(connection.lane() as usize);
@@ -121,6 +132,7 @@ impl Shard {
             Some(Due::Idle) => self.end(socket, Reason::IdleTimeout),
             Some(Due::Ping) => self.ping(socket),
             Some(Due::Expiry) => self.on_expiry(socket),
+            Some(Due::Calls) => self.stop_overdue_calls(socket),
             Some(Due::Session) => {
                 connection.extras_mut().session_due = Mark::default();
                 connection.tidy();
