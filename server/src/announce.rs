@@ -195,6 +195,10 @@ fn method(auth: &Auth, method: Method) -> String {
 fn describe(endpoint: &EndpointConfiguration) -> String {
     match &endpoint.mode {
         Mode::Events(_) => format!("{} events", endpoint.path),
+        Mode::Rpc(rpc) => format!("{} {}", endpoint.path, plural(rpc.routes.len(), "route")),
+        Mode::Auto(_, rpc) => {
+            format!("{} events, {}", endpoint.path, plural(rpc.routes.len(), "route"))
+        }
         Mode::Echo => format!("{} echo", endpoint.path),
         Mode::Room { room, role, .. } => {
             let role = match role {

@@ -57,6 +57,11 @@ pub(crate) enum Command {
     Emit(EmitArguments),
     /// Make a JSON Web Token for tests, or check one
     Token(TokenArguments),
+    /// Generate clients of the configured routes
+    Gen {
+        #[command(subcommand)]
+        what: GenWhat,
+    },
 }
 
 /// A server whose defaults can be had.
@@ -64,6 +69,42 @@ pub(crate) enum Command {
 pub(crate) enum Profile {
     /// IGNIS's WebSocket helper
     Ignis,
+    /// alien-rpc's WebSocket server
+    Rpc,
+}
+
+/// What `fulmar gen` is to generate.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum GenWhat {
+    /// Routes for alien-rpc's client: prints them as TypeScript
+    Ts {
+        #[command(flatten)]
+        of: GenArguments,
+        /// Write routes.js and routes.d.ts to this directory instead
+        #[arg(long, value_name = "DIRECTORY")]
+        out: Option<PathBuf>,
+        /// Write nothing: fail if what is there is not what would be written
+        #[arg(long, requires = "out")]
+        check: bool,
+        /// The package of the client
+        #[arg(long, value_name = "PACKAGE", default_value = "@alien-rpc/client")]
+        client_import: String,
+    },
+    /// JSON Schemas of the routes: prints one document
+    Schema {
+        #[command(flatten)]
+        of: GenArguments,
+    },
+}
+
+/// The flags that say which routes `fulmar gen` is about.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct GenArguments {
+    #[command(flatten)]
+    configuration: ConfigurationArguments,
+    /// Path of the endpoint [default: the only one that has routes]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) endpoint: Option<String>,
 }
 
 /// The flags of `fulmar emit`.
@@ -280,6 +321,13 @@ impl RunArguments {
             flag(name, "log_level", Some(level.to_owned()));
         }
         inputs
+    }
+}
+
+impl GenArguments {
+    /// The configuration that has the routes.
+    pub(crate) fn inputs(&self) -> Inputs {
+        self.configuration.inputs()
     }
 }
 

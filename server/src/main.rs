@@ -10,9 +10,11 @@ mod config;
 mod emit;
 mod exit;
 mod fabric;
+mod generate;
 mod json;
 mod log;
 mod mount;
+mod routes;
 mod signal;
 mod start;
 mod token;
@@ -42,7 +44,9 @@ fn main() -> ExitCode {
         Command::Configdoc { markdown: false } => print(&document::plain()),
         Command::Genconfig { profile: None } => print(&document::example()),
         Command::Genconfig { profile: Some(Profile::Ignis) } => print(profile::IGNIS),
+        Command::Genconfig { profile: Some(Profile::Rpc) } => print(profile::RPC),
         Command::Emit(arguments) => tell(emit::emit(&arguments)),
+        Command::Gen { what } => tell(generate::generate(&what)),
         Command::Token(arguments) => tell(match &arguments.command {
             Some(TokenCommand::Check(arguments)) => token::check(arguments),
             None => token::make(&arguments.make),

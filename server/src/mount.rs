@@ -4,8 +4,12 @@ use crate::auth::Authenticators;
 use crate::auth::hooks::{Patterns, Without, allow_by_claims};
 use crate::config::endpoint::{self, Access, EndpointConfiguration, Mode};
 use crate::config::event::Events;
+use crate::config::route::Rpc;
 use crate::exit::{Code, Failure};
+use crate::log::Logger;
+use crate::routes::{self, Rules};
 use crate::start::backpressure;
+use fulmar::dialect::rpc::{Rpc as RpcDialect, RpcOptions};
 use fulmar::event::{Authentication, Encryption, Event, EventOptions, JoinPolicy, RoomFilter};
 use fulmar::text::{Role, RoomOptions, Text};
 use fulmar::{Endpoint, EndpointOptions, encryption};
@@ -15,10 +19,11 @@ use std::sync::Arc;
 /// The library's endpoint.
 ///
 /// # Errors
-/// A room or a pattern that the library refuses although the configuration took it.
+/// A room, a pattern or a service that is refused although the configuration took it.
 pub(crate) fn mount(
     from: &EndpointConfiguration,
     authenticators: Option<&Arc<Authenticators>>,
+    logger: &Arc<Logger>,
 ) -> Result<Endpoint<()>, Failure> {
     let mounted = match &from.mode {
         Mode::Echo => Endpoint::new(&from.path).speaks(Text::echo()),
@@ -38,12 +43,39 @@ pub(crate) fn mount(
             };
             Endpoint::new(&from.path).speaks(Text::room(options))
         }
-        Mode::Events(events) => return mount_events(from, events, authenticators),
+        Mode::Events(events) => {
+            speak_events(Endpoint::new(&from.path), from, events, authenticators)?
+        }
+        Mode::Rpc(rpc) => speak_rpc(Endpoint::new(&from.path), from, rpc, logger)?,
+        Mode::Auto(events, rpc) => {
+            let mounted = speak_rpc(Endpoint::new(&from.path), from, rpc, logger)?;
+            speak_events(mounted, from, events, authenticators)?
+        }
     };
     Ok(guarded(mounted, from, authenticators).options(options(from)))
 }
 
-fn mount_events(
+fn speak_rpc(
+    mounted: Endpoint<()>,
+    from: &EndpointConfiguration,
+    rpc: &Rpc,
+    logger: &Arc<Logger>,
+) -> Result<Endpoint<()>, Failure> {
+    let dialect = RpcOptions { calls_max: rpc.calls_max, subscriptions_max: rpc.subscriptions_max };
+    let rules = Rules {
+        join: match &from.join {
+            Some(join) => Some(patterns(from, join)?),
+            None => None,
+        },
+        // Else the guard lets nobody in who is not known.
+        must_be_proven: matches!(from.mode, Mode::Auto(..)) && from.auth == Access::Required,
+    };
+    let mounted = mounted.speaks(RpcDialect::new(dialect));
+    routes::mount(mounted, rpc, rules, logger).map_err(|error| invalid(from, error))
+}
+
+fn speak_events(
+    mounted: Endpoint<()>,
     from: &EndpointConfiguration,
     events: &Events,
     authenticators: Option<&Arc<Authenticators>>,
@@ -66,7 +98,7 @@ fn mount_events(
         encryption: events.encryption,
         ..EventOptions::default()
     });
-    let mut mounted = Endpoint::new(&from.path).speaks(dialect);
+    let mut mounted = mounted.speaks(dialect);
     mounted = match rooms {
         Rooms::None | Rooms::Patterns(_) => mounted,
         Rooms::Claims(patterns) => mounted.allow_rooms(allow_by_claims(patterns)),
@@ -78,7 +110,7 @@ fn mount_events(
     if events.encryption != Encryption::Off {
         mounted = mounted.handshake(encryption::handshake);
     }
-    Ok(guarded(mounted, from, authenticators).options(options(from)))
+    Ok(mounted)
 }
 
 /// Who decides which rooms clients of an event endpoint may join.
@@ -116,7 +148,8 @@ fn guarded(
         return mounted;
     };
     let without = match (&from.mode, from.auth) {
-        // Events say later who they are; the dialect sees to it that they do.
+        // Some say later who they are: the dialect sees to it that they do, or the routes.
+        (Mode::Auto(..), Access::Required) => return mounted.guard(own.guard_both()),
         (Mode::Events(_), _) | (_, Access::Optional) => Without::Anonymous,
         _ => Without::Refused,
     };

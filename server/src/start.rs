@@ -202,7 +202,7 @@ fn server(
 ) -> Result<Server<()>, Failure> {
     let mut server = Server::new(()).config(library_config(configuration));
     for endpoint in &configuration.endpoints {
-        server = server.mount(mount(endpoint, authenticators)?);
+        server = server.mount(mount(endpoint, authenticators, logger)?);
     }
     if let Some(options) = fabric::options(&configuration.fabric, logger) {
         server = server.fabric(options);

@@ -14,6 +14,7 @@
 //! | [`tokens`] | [`StaticTokens`]: tokens listed in the configuration |
 //! | [`jwt`] | [`JwtVerifier`], [`KeySet`], [`JwksSource`]: JSON Web Tokens (RFC 7519) |
 //! | [`callback`] | [`Callbacks`]: an HTTP service that answers for identities and rooms |
+//! | [`pool`] | [`Pool`]: threads that send JSON to HTTP services |
 //! | [`patterns`] | [`RoomPatterns`]: `join = ["chat:*", "user:{user_id}"]` |
 //! | [`source`] | [`TokenSource`]: where an upgrade request carries its token |
 //! | [`encode`] | [`SigningKey`]: makes tokens, for tests and the command line |
@@ -33,6 +34,7 @@ mod http;
 mod json;
 pub mod jwt;
 pub mod patterns;
+pub mod pool;
 pub mod refusal;
 pub mod setup;
 pub mod source;
@@ -48,6 +50,7 @@ pub use jwt::{
     VerifyingKey,
 };
 pub use patterns::{PatternError, Prepared, RoomPatterns};
+pub use pool::{HttpAnswer, Pool, PoolOptions, PoolStatus, Service, Unanswered};
 pub use refusal::Refusal;
 pub use setup::SetupError;
 pub use source::TokenSource;

@@ -1,41 +1,56 @@
-//! An answer that may come later, from another thread: what a hook waits for without blocking one.
+//! An answer that may come later, from another thread: what a hook or a route waits for without
+//! blocking one.
 
-use fulmar_auth::Refusal;
+use fulmar_auth::{Refusal, Unanswered};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 /// A result that is there or comes later. If whoever should give it is dropped, it is
-/// [`Refusal::Unavailable`].
-pub(crate) struct Answer<T>(Arc<Cell<T>>);
+/// [`Lost::LOST`].
+pub(crate) struct Answer<T, E = Refusal>(Arc<Cell<T, E>>);
 
 /// The other end: gives the result, once.
-pub(crate) struct Settler<T>(Option<Arc<Cell<T>>>);
+pub(crate) struct Settler<T, E: Lost = Refusal>(Option<Arc<Cell<T, E>>>);
 
-struct Cell<T>(Mutex<State<T>>);
+/// An error that has words for an answer which nobody gives any more.
+pub(crate) trait Lost {
+    /// Those.
+    const LOST: Self;
+}
 
-struct State<T> {
-    result: Option<Result<T, Refusal>>,
+impl Lost for Refusal {
+    const LOST: Self = Self::Unavailable;
+}
+
+impl Lost for Unanswered {
+    const LOST: Self = Self::Closing;
+}
+
+struct Cell<T, E>(Mutex<State<T, E>>);
+
+struct State<T, E> {
+    result: Option<Result<T, E>>,
     waker: Option<Waker>,
 }
 
-impl<T> Answer<T> {
+impl<T, E: Lost> Answer<T, E> {
     /// An answer that is there.
-    pub(crate) fn ready(result: Result<T, Refusal>) -> Self {
+    pub(crate) fn ready(result: Result<T, E>) -> Self {
         Self(Arc::new(Cell(Mutex::new(State { result: Some(result), waker: None }))))
     }
 
     /// An answer that comes later, and what gives it.
-    pub(crate) fn pair() -> (Settler<T>, Self) {
+    pub(crate) fn pair() -> (Settler<T, E>, Self) {
         let cell = Arc::new(Cell(Mutex::new(State { result: None, waker: None })));
         (Settler(Some(cell.clone())), Self(cell))
     }
 }
 
-impl<T> Answer<T> {
+impl<T, E> Answer<T, E> {
     /// Blocks until it is there: for commands, never for hooks.
-    pub(crate) fn wait(mut self) -> Result<T, Refusal> {
+    pub(crate) fn wait(mut self) -> Result<T, E> {
         let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
         loop {
             match Pin::new(&mut self).poll(&mut Context::from_waker(&waker)) {
@@ -54,8 +69,8 @@ impl Wake for Unpark {
     }
 }
 
-impl<T> Future for Answer<T> {
-    type Output = Result<T, Refusal>;
+impl<T, E> Future for Answer<T, E> {
+    type Output = Result<T, E>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.0.lock();
@@ -69,13 +84,24 @@ impl<T> Future for Answer<T> {
     }
 }
 
-impl<T> Settler<T> {
+impl<T, E: Lost> Settler<T, E> {
+    /// What tells, from any thread, whether somebody still waits for the result.
+    pub(crate) fn is_awaited(&self) -> impl Fn() -> bool + Send + 'static
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let cell = self.0.as_ref().map(Arc::downgrade).unwrap_or_default();
+        // Its two ends are all that holds it.
+        move || cell.strong_count() > 1
+    }
+
     /// Gives the result.
-    pub(crate) fn settle(mut self, result: Result<T, Refusal>) {
+    pub(crate) fn settle(mut self, result: Result<T, E>) {
         self.put(result);
     }
 
-    fn put(&mut self, result: Result<T, Refusal>) {
+    fn put(&mut self, result: Result<T, E>) {
         let Some(cell) = self.0.take() else { return };
         let mut state = cell.lock();
         state.result = Some(result);
@@ -88,14 +114,14 @@ impl<T> Settler<T> {
     }
 }
 
-impl<T> Drop for Settler<T> {
+impl<T, E: Lost> Drop for Settler<T, E> {
     fn drop(&mut self) {
-        self.put(Err(Refusal::Unavailable));
+        self.put(Err(E::LOST));
     }
 }
 
-impl<T> Cell<T> {
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+impl<T, E> Cell<T, E> {
+    fn lock(&self) -> MutexGuard<'_, State<T, E>> {
         // Nothing panics while it is held, so a poisoned state is a whole one.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -123,6 +149,17 @@ mod tests {
         let (settler, mut answer) = Answer::<u8>::pair();
         drop(settler);
         assert_eq!(poll(&mut answer), Poll::Ready(Err(Refusal::Unavailable)));
+    }
+
+    #[test]
+    fn it_is_known_whether_anybody_waits() {
+        let (settler, answer) = Answer::<u8>::pair();
+        let is_awaited = settler.is_awaited();
+        assert!(is_awaited());
+        drop(answer);
+        assert!(!is_awaited());
+        settler.settle(Ok(1));
+        assert!(!is_awaited());
     }
 
     #[test]

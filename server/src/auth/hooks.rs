@@ -36,7 +36,36 @@ impl Authenticators {
                 Ok(None) if without == Without::Anonymous => Answer::ready(Ok(Identity::default())),
                 Ok(token) => own.ask_about(&token.unwrap_or_default(), "", &connection),
             };
-            decide(own.clone(), connection, answer)
+            let own = own.clone();
+            Box::pin(async move { own.verdict(answer.await, &connection) })
+        }
+    }
+
+    /// Decides about an upgrade request where both those may come who prove now who they are, and
+    /// those who do so later. [`Standing::is_proven`] tells whether it was proved.
+    pub(crate) fn guard_both(
+        self: &Arc<Self>,
+    ) -> impl Fn(Connection, Local<Standing>) -> Deciding + Send + Sync + 'static {
+        let own = self.clone();
+        move |connection, standing| {
+            let token = own.token(&connection);
+            let has_none = matches!(token, Ok(None));
+            let answer = match token {
+                Err(refusal) => Answer::ready(Err(refusal)),
+                // Some need none: nobody in particular, or who is known by a cookie.
+                Ok(token) => own.ask_about(&token.unwrap_or_default(), "", &connection),
+            };
+            let own = own.clone();
+            Box::pin(async move {
+                match answer.await {
+                    Ok(identity) => {
+                        standing.with(|standing| standing.is_proven = true);
+                        Ok(Verdict::Accepted(identity))
+                    }
+                    Err(_) if has_none => Ok(Verdict::Accepted(Identity::default())),
+                    refused => own.verdict(refused, &connection),
+                }
+            })
         }
     }
 
@@ -44,11 +73,16 @@ impl Authenticators {
     pub(crate) fn authenticate(
         self: &Arc<Self>,
         access: Access,
-    ) -> impl Fn(Connection, Credential, Local<Attempts>) -> Deciding + Send + Sync + 'static {
+    ) -> impl Fn(Connection, Credential, Local<Standing>) -> Deciding + Send + Sync + 'static {
         let own = self.clone();
-        move |connection, credential, attempts| {
-            let answer = own.ask_in_band(&connection, &credential.0, access, &attempts);
-            decide(own.clone(), connection, answer)
+        move |connection, credential, standing| {
+            let answer = own.ask_in_band(&connection, &credential.0, access, &standing);
+            let own = own.clone();
+            Box::pin(async move {
+                let result = answer.await;
+                standing.with(|standing| standing.is_proven |= result.is_ok());
+                own.verdict(result, &connection)
+            })
         }
     }
 
@@ -83,11 +117,11 @@ impl Authenticators {
         connection: &Connection,
         data: &str,
         access: Access,
-        attempts: &Local<Attempts>,
+        standing: &Local<Standing>,
     ) -> Answer<Identity> {
-        let is_first = attempts.with(|attempts| {
-            attempts.0 = attempts.0.saturating_add(1);
-            attempts.0 == 1
+        let is_first = standing.with(|standing| {
+            standing.attempts = standing.attempts.saturating_add(1);
+            standing.attempts == 1
         });
         let shown = Shown::of(data);
         match shown.token {
@@ -111,6 +145,24 @@ impl Authenticators {
         self.ask_about("", data, connection)
     }
 
+    fn verdict(
+        &self,
+        result: Result<Identity, Refusal>,
+        connection: &Connection,
+    ) -> Result<Verdict, CallError> {
+        match result {
+            Ok(identity) => Ok(Verdict::Accepted(identity)),
+            Err(refusal) => {
+                self.note(refusal, &connection.id());
+                if refusal.is_ours() {
+                    // "Try again", not "go away".
+                    return Err(CallError::with_code(503, refusal.code()));
+                }
+                Ok(Verdict::Refused)
+            }
+        }
+    }
+
     fn ask_about(&self, token: &str, data: &str, connection: &Connection) -> Answer<Identity> {
         let headers: Vec<(&str, &str)> = connection.headers().collect();
         let (id, path) = (connection.id(), connection.path());
@@ -127,9 +179,14 @@ pub(crate) type Deciding =
 pub(crate) type Choosing =
     std::pin::Pin<Box<dyn Future<Output = Result<Vec<Box<str>>, CallError>> + Send>>;
 
-/// Counts how often a connection has sent `authenticate`.
+/// What is known of how a connection has proved who it is.
 #[derive(Debug, Default)]
-pub(crate) struct Attempts(u32);
+pub(crate) struct Standing {
+    /// How often it has sent `authenticate`.
+    attempts: u32,
+    /// Whether a method has accepted it.
+    pub(crate) is_proven: bool,
+}
 
 /// What a client sent with `authenticate`, as it is: JSON.
 #[derive(Debug)]
@@ -176,22 +233,6 @@ pub(crate) fn allow_by_claims(
         let prepared = patterns.for_identity(identity.as_ref());
         rooms.into_iter().filter(|room| prepared.allows(room)).collect()
     }
-}
-
-fn decide(own: Arc<Authenticators>, connection: Connection, answer: Answer<Identity>) -> Deciding {
-    Box::pin(async move {
-        match answer.await {
-            Ok(identity) => Ok(Verdict::Accepted(identity)),
-            Err(refusal) => {
-                own.note(refusal, &connection.id());
-                if refusal.is_ours() {
-                    // "Try again", not "go away".
-                    return Err(CallError::with_code(503, refusal.code()));
-                }
-                Ok(Verdict::Refused)
-            }
-        }
-    })
 }
 
 /// What is in a credential.

@@ -3,7 +3,7 @@
 //! [`hooks`] is what endpoints call. Nothing here blocks for longer than a signature takes to be
 //! checked, and all of it runs on workers.
 
-mod answer;
+pub(crate) mod answer;
 pub(crate) mod hooks;
 
 use crate::clock;

@@ -6,12 +6,12 @@ use super::high::Warning;
 use super::low::Value;
 use super::read::{Reader, Scope};
 use super::secret::Secret;
+use super::service::{self, check_url, optional, read_file};
 use fulmar::Identity;
 use fulmar_auth::{
     Algorithm, CallbackOptions, JwksOptions, JwksSource, JwtOptions, JwtVerifier, KeySet, Keys,
     SetupError, StaticTokens, VerifyingKey,
 };
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -234,9 +234,6 @@ const SOURCES: [&str; 5] = [
     "auth.jwt.jwks_url",
 ];
 
-/// Longest file with a secret or a key, in bytes.
-const FILE_BYTES_MAX: usize = 64 << 10;
-
 /// A name in a query or a cookie (RFC 6265, 4.1.1: a token).
 fn resolve_name(reader: &mut Reader, scope: Scope<'_>, name: &str) -> Option<String> {
     let text = optional(reader, scope, name)?;
@@ -322,7 +319,7 @@ const ALGORITHMS: [Algorithm; 4] =
 /// Tries keys and options on each other; nothing is fetched for that.
 fn check_jwt(reader: &mut Reader, scope: Scope<'_>, source: &str, jwt: &Jwt) {
     if let JwtKeys::Url(url) = &jwt.keys {
-        check_url(reader, scope, source, url, false);
+        check_url(reader, scope, source, url, false, "auth.callback.authorization");
         if jwt.algorithms.contains(&Algorithm::Hs256) {
             let message = "HS256 needs a secret, and a key set at a URL must not have one";
             reader.report(scope, "auth.jwt.algorithms", message.to_owned());
@@ -357,18 +354,11 @@ fn resolve_callback(reader: &mut Reader, scope: Scope<'_>, is_used: bool) -> Cal
     }
     for (name, url) in [("auth.callback.url", &url), ("auth.callback.rooms_url", &rooms_url)] {
         if let Some(url) = url {
-            check_url(reader, scope, name, url, true);
+            check_url(reader, scope, name, url, true, "auth.callback.authorization");
         }
     }
-    let authorization = resolve_authorization(reader, scope);
-    let headers = reader.text_list(scope, "auth.callback.headers");
-    for (index, header) in headers.iter().enumerate() {
-        let is_token = |b: u8| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&b);
-        if header.is_empty() || !header.bytes().all(is_token) {
-            let message = format!("'{header}' is not the name of a header field");
-            reader.report_item(scope, "auth.callback.headers", index, message);
-        }
-    }
+    let authorization = service::authorization(reader, scope, "auth.callback.authorization");
+    let headers = service::header_names(reader, scope, "auth.callback.headers");
     Callback {
         url: url.filter(|_| is_used),
         rooms_url,
@@ -377,77 +367,6 @@ fn resolve_callback(reader: &mut Reader, scope: Scope<'_>, is_used: bool) -> Cal
         queue_max: reader.number(scope, "auth.callback.queue_max"),
         authorization,
         headers,
-    }
-}
-
-fn resolve_authorization(reader: &mut Reader, scope: Scope<'_>) -> Option<Secret> {
-    let typed = optional(reader, scope, "auth.callback.authorization");
-    let file = optional(reader, scope, "auth.callback.authorization_file");
-    let (name, text) = match (typed, file) {
-        (Some(_), Some(_)) => {
-            let message = "auth.callback.authorization is set too: expected one of the two";
-            reader.report(scope, "auth.callback.authorization_file", message.to_owned());
-            return None;
-        }
-        (Some(text), None) => ("auth.callback.authorization", text),
-        (None, Some(path)) => {
-            let name = "auth.callback.authorization_file";
-            (name, read_file(reader, scope, name, &path)?)
-        }
-        (None, None) => return None,
-    };
-    if text.is_empty() || text.bytes().any(|byte| byte.is_ascii_control() || !byte.is_ascii()) {
-        let message = "this is not the value of a header: expected printable ASCII".to_owned();
-        reader.report(scope, name, message);
-    }
-    Some(Secret::new(text))
-}
-
-/// Looks at a URL as far as that goes without a parser; the rest is found at the start.
-fn check_url(reader: &mut Reader, scope: Scope<'_>, name: &str, url: &str, plain_anywhere: bool) {
-    let (is_plain, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
-        (Some(rest), _) => (false, rest),
-        (None, Some(rest)) => (true, rest),
-        (None, None) => {
-            let message = "the URL does not begin with https:// or http://".to_owned();
-            return reader.report(scope, name, message);
-        }
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, _)) => address,
-        None => authority.split(':').next().unwrap_or_default(),
-    };
-    let is_local = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
-    let message = if host.is_empty() || !url.bytes().all(|byte| byte.is_ascii_graphic()) {
-        "this is not a URL: expected one such as https://example.com/path"
-    } else if authority.contains('@') {
-        "the URL has a user or a password in it; use auth.callback.authorization"
-    } else if is_plain && !is_local && !plain_anywhere {
-        "the URL is plain http to another machine: anybody between could answer"
-    } else {
-        return;
-    };
-    reader.report(scope, name, message.to_owned());
-}
-
-/// A text of at least one character.
-fn optional(reader: &mut Reader, scope: Scope<'_>, name: &str) -> Option<String> {
-    Some(reader.text(scope, name)).filter(|text| !text.is_empty())
-}
-
-fn read_file(reader: &mut Reader, scope: Scope<'_>, name: &str, path: &str) -> Option<String> {
-    let failed = |reader: &mut Reader, why: String| {
-        reader.report(scope, name, format!("cannot read {path}: {why}"));
-        None
-    };
-    match std::fs::read(path).map(String::from_utf8) {
-        Ok(Ok(text)) if text.len() <= FILE_BYTES_MAX => {
-            Some(text.trim_end_matches(['\r', '\n']).to_owned())
-        }
-        Ok(Ok(_)) => failed(reader, format!("it is longer than {FILE_BYTES_MAX} bytes")),
-        Ok(Err(_)) => failed(reader, "it is not UTF-8 text".to_owned()),
-        Err(error) => failed(reader, error.to_string()),
     }
 }
 

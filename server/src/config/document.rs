@@ -44,11 +44,11 @@ pub(crate) fn example() -> String {
     let mut section = "";
     for key in KEYS {
         let (name, leaf) = split(key);
-        if name == "endpoint[].event" {
-            let words = format!("event.{leaf} ({}): {}", describe(key.kind), key.doc);
-            comment(&mut text, &words);
-        }
-        if name.starts_with("endpoint[].") {
+        if let Some(table) = name.strip_prefix("endpoint[].") {
+            if table != "backpressure" {
+                let name = format!("{}.{leaf}", table.replace("[]", ""));
+                comment(&mut text, &format!("{name} ({}): {}", describe(key.kind), key.doc));
+            }
             continue;
         }
         if name != section {
@@ -94,9 +94,9 @@ one without starting anything.
 - **`--set`** takes a TOML value; a bare word is a text: `--set timeouts.idle=5m`.
 - **Durations** have a unit: `500ms`, `30s`, `2m`, `1h`, `1m30s`. Where `off` is accepted, so is
   `0s`. **Sizes** are bytes or have a unit: `4096`, `128KiB`, `1MiB`, `64KB`.
-- **Secrets** (`auth.tokens`, `auth.jwt.secret`, passwords in `fabric.urls`) are in no log and no
-  error message: where the mistake is in such a place, the line is not shown. Paths of files are
-  those of the process; files are read at the start.
+- **Secrets** (`auth.tokens`, `auth.jwt.secret`, `authorization`, passwords in `fabric.urls`) are in
+  no log and no error message: where the mistake is in such a place, the line is not shown. Paths of
+  files are those of the process; files are read at the start.
 - **Unknown keys** are errors, with a suggestion. Nothing is started with an invalid configuration.
 - **Changes** take effect at the next start, unless a key says otherwise below. `SIGHUP` validates
   the configuration again and logs the result.
@@ -157,6 +157,9 @@ fn heading(section: &str) -> String {
         "endpoint[]" => "`[[endpoint]]`".to_owned(),
         "endpoint[].backpressure" => "`backpressure` of an `[[endpoint]]`".to_owned(),
         "endpoint[].event" => "`event` of an `[[endpoint]]` with dialect `event`".to_owned(),
+        "endpoint[].rpc" => "`rpc` of an `[[endpoint]]` with dialect `rpc`".to_owned(),
+        "endpoint[].upstream" => "`upstream` of an `[[endpoint]]` with routes".to_owned(),
+        "endpoint[].route[]" => "`[[endpoint.route]]`".to_owned(),
         _ => format!("`[{section}]`"),
     }
 }

@@ -6,6 +6,7 @@ use super::high::{Backpressure, Configuration, Limits, Policy, Timeouts};
 use super::keys::ENDPOINTS_MAX;
 use super::low::{Node, Value};
 use super::read::{Reader, Scope};
+use super::route::{self, Route, Rpc};
 use super::template::{Part, Template, check_path, parse_template, shape};
 use fulmar_auth::RoomPatterns;
 use std::collections::HashMap;
@@ -77,12 +78,38 @@ pub(crate) enum Mode {
     },
     /// It is an event: dialect `event`.
     Events(Events),
+    /// It is a call: dialect `rpc`.
+    Rpc(Rpc),
+    /// It is either: dialect `auto`.
+    Auto(Events, Rpc),
 }
 
 impl EndpointConfiguration {
-    /// Whether a pattern of rooms needs to know who a client is.
-    pub(crate) fn joins_by_identity(&self) -> bool {
-        self.join.iter().flatten().any(|pattern| pattern.contains('{'))
+    /// What is allowed but probably not wanted: keys, and words about each. `asks_for_rooms` is
+    /// whether an HTTP service decides which rooms clients may join.
+    pub(crate) fn unwanted(&self, asks_for_rooms: bool) -> Vec<(&'static str, &'static str)> {
+        let mut found = Vec::new();
+        let routes = match &self.mode {
+            Mode::Rpc(rpc) | Mode::Auto(_, rpc) => rpc.routes.as_slice(),
+            Mode::Echo | Mode::Room { .. } | Mode::Events(_) => &[],
+        };
+        let joins_by_identity = self.join.iter().flatten().any(|pattern| pattern.contains('{'));
+        if self.auth == Access::Off && joins_by_identity {
+            found
+                .push(("join", "patterns with {user_id} or {claim.NAME} fit nothing without auth"));
+        }
+        let mut parts = routes.iter().filter_map(Route::room).flat_map(|room| &room.parts);
+        let is_identity = |part: &Part| matches!(part, Part::User | Part::Claim(_));
+        if self.auth == Access::Off && parts.any(is_identity) {
+            let words = "rooms with {user_id} or {claim.NAME} are nobody's without auth";
+            found.push(("route", words));
+        }
+        let mut parts = routes.iter().filter_map(Route::room).flat_map(|room| &room.parts);
+        let is_chosen = |part: &Part| !matches!(part, Part::Literal(_)) && !is_identity(part);
+        if asks_for_rooms && self.join.is_none() && parts.any(is_chosen) {
+            found.push(("join", "routes do not ask auth.callback.rooms_url: set the rooms here"));
+        }
+        found
     }
 }
 
@@ -127,14 +154,14 @@ pub(crate) fn resolve_all(
     for (index, node) in items.iter().enumerate().take(ENDPOINTS_MAX) {
         // What is not a table has been reported with the unknown keys.
         if let Value::Table(_) = node.value {
-            let scope = Scope { node, endpoint: Some(index) };
+            let scope = Scope { node, endpoint: Some(index), route: None };
             let endpoint = resolve(reader, scope, inherited);
             report_duplicate(reader, scope, &endpoint.path, &mut seen);
             endpoints.push(endpoint);
         }
     }
     if let Some(node) = items.get(ENDPOINTS_MAX) {
-        let scope = Scope { node, endpoint: Some(ENDPOINTS_MAX) };
+        let scope = Scope { node, endpoint: Some(ENDPOINTS_MAX), route: None };
         let message = format!("there are more than {ENDPOINTS_MAX} endpoints");
         reader.report(scope, "endpoint[].path", message);
     }
@@ -184,12 +211,12 @@ fn resolve(
             Vec::new()
         }
     };
-    let mode = resolve_dialect(reader, scope, &parameters);
+    let mode = resolve_dialect(reader, scope, &parameters, inherited.limits);
     let given = |name: &str| scope.find(name).is_some();
     let limits = inherited.limits;
     let message_bytes_max = if given("endpoint[].message_bytes_max") {
         reader.number(scope, "endpoint[].message_bytes_max")
-    } else if let Mode::Events(_) = mode {
+    } else if let Mode::Events(_) | Mode::Auto(..) = mode {
         limits.message_bytes_max.min(event::MESSAGE_BYTES_MAX)
     } else {
         limits.message_bytes_max
@@ -222,11 +249,23 @@ fn is_text(value: &Value) -> bool {
     matches!(value, Value::Text(_))
 }
 
-fn resolve_dialect(reader: &mut Reader, scope: Scope<'_>, parameters: &[String]) -> Mode {
-    let is_event = reader.choice(scope, "endpoint[].dialect", &[false, true]);
+fn resolve_dialect(
+    reader: &mut Reader,
+    scope: Scope<'_>,
+    parameters: &[String],
+    limits: &Limits,
+) -> Mode {
+    let dialects = [Dialect::Text, Dialect::Event, Dialect::Rpc, Dialect::Auto];
+    let dialect = reader.choice(scope, "endpoint[].dialect", &dialects);
     let events = event::resolve(reader, scope);
-    if !is_event {
+    let rpc = route::resolve(reader, scope, parameters, limits.rooms_per_connection_max);
+    if let Dialect::Text | Dialect::Rpc = dialect {
         event::report_unused(reader, scope);
+    }
+    if let Dialect::Text | Dialect::Event = dialect {
+        route::report_unused(reader, scope);
+    }
+    if dialect == Dialect::Text {
         return resolve_mode(reader, scope, parameters);
     }
     for leaf in ["mode", "room", "role", "echo_to_self"] {
@@ -236,7 +275,20 @@ fn resolve_dialect(reader: &mut Reader, scope: Scope<'_>, parameters: &[String])
             reader.report(scope, &name, message);
         }
     }
-    Mode::Events(events)
+    match dialect {
+        Dialect::Rpc => Mode::Rpc(rpc),
+        Dialect::Auto => Mode::Auto(events, rpc),
+        Dialect::Text | Dialect::Event => Mode::Events(events),
+    }
+}
+
+/// The words of the key `dialect`.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Dialect {
+    Text,
+    Event,
+    Rpc,
+    Auto,
 }
 
 fn resolve_access(reader: &mut Reader, scope: Scope<'_>, auth: &Auth) -> Access {
@@ -258,7 +310,7 @@ fn resolve_join(reader: &mut Reader, scope: Scope<'_>, mode: &Mode) -> Option<Ve
     scope.find(name)?;
     if *mode == Mode::Echo {
         let message = "this key applies only where there are rooms: with mode = \"room\" or \
-                       dialect = \"event\"";
+                       another dialect than \"text\"";
         reader.report(scope, name, message.to_owned());
     }
     if let Err(error) = RoomPatterns::parse(&patterns) {

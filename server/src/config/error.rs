@@ -158,11 +158,16 @@ fn is_sensitive(place: &Place, text: &str) -> bool {
     let section = start.and_then(|start| header(lines[start])).unwrap_or_default();
     let own = &lines[start.map_or(0, |start| start + 1).min(lines.len())..];
     // A list may go on over several lines: the nearest line that begins with a key decides.
+    let section = match section.strip_prefix("endpoint") {
+        Some("") => "endpoint[]".to_owned(),
+        Some(".route") => "endpoint[].route[]".to_owned(),
+        Some(rest) if rest.starts_with('.') => format!("endpoint[]{rest}"),
+        _ => section.to_owned(),
+    };
     match own.iter().rev().find_map(|line| key_of(line)) {
         Some(key) if section.is_empty() => keys::is_sensitive(key),
-        Some(key) if section == "endpoint" => keys::is_sensitive(&format!("endpoint[].{key}")),
         Some(key) => keys::is_sensitive(&format!("{section}.{key}")),
-        None => keys::is_sensitive(section),
+        None => keys::is_sensitive(&section),
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) fn resolve(reader: &mut Reader, scope: Scope<'_>) -> Events {
 pub(crate) fn report_unused(reader: &mut Reader, scope: Scope<'_>) {
     for name in KEYS {
         if scope.find(name).is_some() {
-            let message = "this key applies only with dialect = \"event\"".to_owned();
+            let message = "this key applies only with dialect = \"event\" or \"auto\"".to_owned();
             reader.report(scope, name, message);
         }
     }

@@ -153,7 +153,7 @@ pub(crate) struct Warning {
 /// Resolves a tree. What is wrong is left in the reader; the result counts only without that.
 pub(crate) fn resolve(reader: &mut Reader, root: &Node) -> Configuration {
     report_unknown(reader, root);
-    let scope = Scope { node: root, endpoint: None };
+    let scope = Scope { node: root, endpoint: None, route: None };
     let limits = resolve_limits(reader, scope);
     let timeouts = resolve_timeouts(reader, scope);
     let backpressure = Backpressure {
@@ -238,12 +238,9 @@ pub(crate) fn warnings(configuration: &Configuration, cores: usize) -> Vec<Warni
             );
             warn(format!("endpoint[{index}].origins"), message);
         }
-        if endpoint.auth == Access::Off && endpoint.joins_by_identity() {
-            let message = format!(
-                "{}: patterns with {{user_id}} or {{claim.NAME}} fit nothing without auth",
-                endpoint.path
-            );
-            warn(format!("endpoint[{index}].join"), message);
+        let asks_for_rooms = configuration.auth.callback.rooms_url.is_some();
+        for (leaf, words) in endpoint.unwanted(asks_for_rooms) {
+            warn(format!("endpoint[{index}].{leaf}"), format!("{}: {words}", endpoint.path));
         }
         if let (Some(idle), Some(interval)) = (endpoint.idle, endpoint.ping_interval)
             && idle <= interval

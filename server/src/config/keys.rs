@@ -52,6 +52,10 @@ pub(crate) enum Kind {
     Text,
     /// A list of texts.
     TextList,
+    /// A JSON Schema, as a table.
+    Schema,
+    /// A list of JSON Schemas.
+    SchemaList,
 }
 
 /// The longest duration any key takes, in milliseconds: a day.
@@ -75,7 +79,9 @@ pub(crate) enum Fallback {
 }
 
 use Fallback::{Cores, Depends, Inherited, Required, Value, WithoutEndpoints};
-use Kind::{Address, Choice, Choices, Duration, Number, Size, Switch, Text, TextList};
+use Kind::{
+    Address, Choice, Choices, Duration, Number, Schema, SchemaList, Size, Switch, Text, TextList,
+};
 
 const fn key(name: &'static str, kind: Kind, fallback: Fallback, doc: &'static str) -> Key {
     Key { name, kind, fallback, doc, reloadable: false }
@@ -271,15 +277,16 @@ pub(crate) const KEYS: &[Key] = &[
 
     key("endpoint[].path", Text, Required,
         "The path clients connect to; a segment `:name` matches any one segment."),
-    key("endpoint[].dialect", Choice(&["text", "event"]), Value("\"text\""),
+    key("endpoint[].dialect", Choice(&["text", "event", "rpc", "auto"]), Value("\"text\""),
         "The protocol spoken on top of WebSocket messages: `text` passes messages as they are, \
-         `event` is the protocol of IGNIS."),
+         `event` is the protocol of IGNIS, `rpc` that of alien-rpc; `auto` is both of these, as \
+         the first message of each client has it."),
     key("endpoint[].auth", Choice(&["off", "optional", "required"]),
         Depends("`required` where `auth.methods` has any, else `off`"),
         "Whether clients must prove who they are: `optional` lets in those without a token as \
          nobody in particular."),
     key("endpoint[].join", TextList, Depends("all rooms with dialect `text`; with `event` those \
-         that `auth.callback.rooms_url` allows, else none"),
+         that `auth.callback.rooms_url` allows, else none; for routes those that they name"),
         "The rooms that clients may be in, as patterns: `chat:*`, `user:{user_id}`, \
          `team:{claim.team}`."),
     key("endpoint[].mode", Choice(&["echo", "room"]), Value("\"echo\""),
@@ -298,8 +305,8 @@ pub(crate) const KEYS: &[Key] = &[
     key("endpoint[].subprotocols", TextList, Value("[]"),
         "The subprotocols (`Sec-WebSocket-Protocol`) that are accepted, best first."),
     key("endpoint[].message_bytes_max", MESSAGE, Inherited("limits.message_bytes_max"),
-        "Overrides the limit for this endpoint. With dialect `event` it is 128KiB unless the \
-         server's is lower."),
+        "Overrides the limit for this endpoint. With dialect `event` or `auto` it is 128KiB unless \
+         the server's is lower."),
     key("endpoint[].idle", OR_OFF, Inherited("timeouts.idle"),
         "Overrides the timeout for this endpoint."),
     key("endpoint[].ping_interval", OR_OFF, Inherited("timeouts.ping_interval"),
@@ -326,6 +333,66 @@ pub(crate) const KEYS: &[Key] = &[
     key("endpoint[].event.encryption", Choice(&["off", "offered", "required"]), Value("\"off\""),
         "Whether what clients are sent is encrypted: to those that send a `publicKey`, or to all, \
          closing the others."),
+
+    key("endpoint[].rpc.calls_max", number(1, MEBI), Value("65536"),
+        "The most calls of one client that are pending, subscriptions among them; further ones are \
+         answered with code 503. How many run at once is `limits.calls_in_flight_max`."),
+    key("endpoint[].rpc.subscriptions_max", number(0, MEBI), Value("1000"),
+        "The most subscriptions of rooms that one client has, at most \
+         `limits.rooms_per_connection_max`; further ones are answered with code 503."),
+
+    key("endpoint[].upstream.timeout", AT_LEAST_A_BIT, Value("\"5s\""),
+        "From a call to the end of the service's answer, waiting included; longer ones are \
+         answered with code 504."),
+    key("endpoint[].upstream.concurrency_max", number(1, 256), Value("16"),
+        "The most calls under way at once, each on a thread, for all routes of the endpoint."),
+    key("endpoint[].upstream.queue_max", number(1, MEBI), Value("1024"),
+        "The most calls that wait; further ones are answered with code 503."),
+    key("endpoint[].upstream.answer_bytes_max", Size { least: 64, most: 1 << 30 },
+        Value("\"1MiB\""),
+        "The longest answer of a service; longer ones are code 502."),
+    key("endpoint[].upstream.authorization", Text, Value("\"\""),
+        "The header `authorization` of every call to a service, such as `Bearer SECRET`."),
+    key("endpoint[].upstream.authorization_file", Text, Value("\"\""),
+        "A file that holds that header; a line end at its end does not count."),
+    key("endpoint[].upstream.headers", TextList, Value("[]"),
+        "The names of header fields of the upgrade request that are passed on, such as `cookie`."),
+
+    key("endpoint[].route[].name", Text, Required,
+        "The name that clients call, such as `chat.send`. With dialect `auto` an event of this \
+         name is a call too, with its data as the only parameter."),
+    key("endpoint[].route[].room", Text, Value("\"\""),
+        "The route is about this room: `{params.0}` is the call's first parameter, `{params.0.id}` \
+         a member of it, `{user_id}` the user, `{claim.NAME}` a claim, `{name}` a path segment, \
+         `{query.name}` a query parameter. One of `room`, `http` and `echo` must be set."),
+    key("endpoint[].route[].action", Choice(&["subscribe", "publish"]), Value("\"subscribe\""),
+        "What is done with the room: `subscribe` answers with each of its messages, `publish` \
+         publishes the parameters that its name does not use, a single one as it is."),
+    key("endpoint[].route[].event", Text, Depends("the route's name"),
+        "The event that clients with dialect `event` see of what is published."),
+    key("endpoint[].route[].echo_to_self", Switch, Value("false"),
+        "Whether a client also receives what it has published."),
+    key("endpoint[].route[].http", Text, Value("\"\""),
+        "The HTTP service that answers calls; http is for private networks."),
+    key("endpoint[].route[].echo", Switch, Value("false"),
+        "Whether calls are answered with their first parameter."),
+    key("endpoint[].route[].timeout", OR_OFF, Value("\"off\""),
+        "How long a call may take to be answered from when it starts; later ones are stopped and \
+         answered with code 504. What waits for a service has `upstream.timeout` besides."),
+    key("endpoint[].route[].rate", Text, Value("\"\""),
+        "How often each client may call it, such as `100/60s`; other calls are answered with code \
+         429."),
+    key("endpoint[].route[].rate_kind", Choice(&["window", "bucket"]), Value("\"window\""),
+        "`window`: so many calls in each stretch of time; `bucket`: so many at once, and one more \
+         whenever that part of the time has passed."),
+    key("endpoint[].route[].params", SchemaList, Depends("any parameters"),
+        "The parameters, each as a JSON Schema such as `{ type = \"string\" }`; calls with others \
+         are answered with code 400."),
+    key("endpoint[].route[].result", Schema, Depends("anything"),
+        "What is answered, as a JSON Schema: for generated clients, not checked."),
+    key("endpoint[].route[].pattern", Choice(&["n", "r", "s"]),
+        Depends("`s` with `action = \"subscribe\"`, else `r`"),
+        "How generated clients call it: a notification, a request or a subscription."),
 ];
 
 /// The most `[[endpoint]]` tables in one configuration.
@@ -348,7 +415,7 @@ pub(crate) fn is_section(name: &str) -> bool {
 /// Whether what stands under this name may be a secret, so that no message may show it. Unknown
 /// names count by what they look like: those are what messages are about.
 pub(crate) fn is_sensitive(name: &str) -> bool {
-    const SECRETS: [&str; 7] = [
+    const SECRETS: [&str; 9] = [
         "auth.tokens",
         "auth.jwt.secret",
         "auth.jwt.jwks_url",
@@ -356,11 +423,21 @@ pub(crate) fn is_sensitive(name: &str) -> bool {
         "auth.callback.rooms_url",
         "auth.callback.authorization",
         "fabric.urls",
+        "endpoint[].upstream.authorization",
+        "endpoint[].route[].http",
     ];
     const SECTIONS: [&str; 2] = ["auth", "fabric"];
     const WORDS: [&str; 4] = ["token", "secret", "authorization", "password"];
     if find(name).is_some() {
         return SECRETS.contains(&name);
+    }
+    // A whole table in one line.
+    let is_above = |secret: &&&str| {
+        let rest = secret.strip_prefix(name);
+        rest.is_some_and(|rest| rest.starts_with('.') || rest.starts_with("[]"))
+    };
+    if SECRETS.iter().any(|secret| is_above(&secret)) {
+        return true;
     }
     let name = name.to_ascii_lowercase();
     let first = name.split('.').next().unwrap_or_default();

@@ -44,3 +44,68 @@ default_rooms = [
 ]
 encryption = "off"                # requireEncryption = false
 "#;
+
+/// What `fulmar genconfig --profile rpc` prints: an endpoint for alien-rpc's client.
+pub(crate) const RPC: &str = r#"# Fulmar for alien-rpc's client.
+# Behind a key stands the name of alien-rpc's own option, where it has one.
+
+[limits]
+connections_max = 100000          # maxConnections
+
+[timeouts]
+handshake = "10s"                 # handshakeTimeout
+
+[deflate]
+enabled = false                   # compression
+
+# Who clients are, shown with the upgrade request: a token in a header, the query or a cookie.
+[auth]
+#methods = ["jwt"]
+#jwt.jwks_url = "https://issuer.example/.well-known/jwks.json"
+
+[[endpoint]]
+path = "/ws"                      # the client connects to prefixUrl + "/ws"
+dialect = "rpc"                   # "auto" also serves clients of dialect "event"
+message_bytes_max = 1048576       # maxMessageSize
+#join = ["chat:*"]                # the rooms that routes may name
+idle = "2m"
+ping_interval = "25s"
+
+[endpoint.rpc]
+calls_max = 65536
+subscriptions_max = 1000
+
+# The HTTP services behind routes with `http`.
+[endpoint.upstream]
+timeout = "5s"
+concurrency_max = 16
+#authorization_file = "/run/secrets/upstream"
+#headers = ["cookie"]
+
+# A request that is answered with its parameter: for a first try.
+[[endpoint.route]]
+name = "echo"
+echo = true
+params = [{ type = "string" }]
+result = { type = "string" }
+
+# Two clients that talk: one subscribes to a room, the other publishes to it.
+[[endpoint.route]]
+name = "chat.messages"
+room = "chat:{params.0}"
+params = [{ title = "room", type = "string" }]
+result = { type = "string" }
+
+[[endpoint.route]]
+name = "chat.send"
+room = "chat:{params.0}"
+action = "publish"
+params = [{ title = "room", type = "string" }, { title = "text", type = "string" }]
+
+# A request that an application answers: POST {"method":...,"params":[...],"connection":{...}}.
+#[[endpoint.route]]
+#name = "users.get"
+#http = "http://127.0.0.1:3000/rpc/users.get"
+#params = [{ title = "id", type = "string" }]
+#result = { type = "object" }
+"#;

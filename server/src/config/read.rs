@@ -31,29 +31,39 @@ pub(crate) enum Setting {
     Text(String),
     /// Of [`Kind::TextList`].
     TextList(Vec<String>),
+    /// Of [`Kind::Schema`] and [`Kind::SchemaList`], which only the key's reader understands.
+    Schema,
 }
 
-/// The table that names are looked up in: the root, or one `[[endpoint]]`.
+/// The table that names are looked up in: the root, one `[[endpoint]]`, or one of its routes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scope<'a> {
     /// The table.
     pub(crate) node: &'a Node,
-    /// The index of the endpoint, if it is one.
+    /// The index of the endpoint, if it is one, or in one.
     pub(crate) endpoint: Option<usize>,
+    /// The index of the route, if it is one.
+    pub(crate) route: Option<usize>,
 }
 
 impl<'a> Scope<'a> {
     /// The node of a key, which is named in full (`endpoint[].path`, `limits.headers_max`).
     pub(crate) fn find(&self, name: &str) -> Option<&'a Node> {
-        self.node.find(name.strip_prefix("endpoint[].").unwrap_or(name))
+        let prefix = match (self.endpoint, self.route) {
+            (_, Some(_)) => "endpoint[].route[].",
+            (Some(_), None) => "endpoint[].",
+            (None, None) => "",
+        };
+        self.node.find(name.strip_prefix(prefix).unwrap_or(name))
     }
 
     /// The key as messages show it: `endpoint[3].path`.
     pub(crate) fn shown(&self, name: &str) -> String {
-        match self.endpoint {
-            Some(index) => name.replacen("[]", &format!("[{index}]"), 1),
-            None => name.to_owned(),
+        let mut shown = name.to_owned();
+        for index in [self.endpoint, self.route].into_iter().flatten() {
+            shown = shown.replacen("[]", &format!("[{index}]"), 1);
         }
+        shown
     }
 }
 
@@ -154,6 +164,19 @@ impl Reader {
         }
     }
 
+    /// What was typed for a key that holds JSON Schemas, if it has the right shape.
+    pub(crate) fn schema<'a>(&mut self, scope: Scope<'a>, name: &str) -> Option<&'a Node> {
+        let before = self.problems.len();
+        let _checked = self.setting(scope, name);
+        scope.find(name).filter(|_| self.problems.len() == before)
+    }
+
+    /// Reports a mistake somewhere within the value of a key.
+    pub(crate) fn report_at(&mut self, scope: Scope<'_>, name: &str, at: Mistake) {
+        let problem = Problem::new(Some(at.place), scope.shown(name), at.message);
+        self.problems.push(problem.hint(at.hint));
+    }
+
     /// Reports a mistake in the value of a key, placed at the value where there is one.
     pub(crate) fn report(&mut self, scope: Scope<'_>, name: &str, message: String) {
         let place = scope.find(name).map(|node| node.place.clone());
@@ -195,7 +218,8 @@ impl Reader {
             }
         } else if let Fallback::Required = key.fallback {
             let leaf = name.rsplit('.').next().unwrap_or(name);
-            let message = format!("this key is required, such as {leaf} = \"/echo\"");
+            let example = if leaf == "path" { "/echo" } else { "chat.send" };
+            let message = format!("this key is required, such as {leaf} = \"{example}\"");
             let place = Some(scope.node.place.clone());
             self.problems.push(Problem::new(place, scope.shown(name), message));
         }
@@ -212,6 +236,8 @@ impl Reader {
             Fallback::Required => Setting::Text(String::new()),
             Fallback::Depends(_) => match key.kind {
                 Kind::TextList => Setting::TextList(Vec::new()),
+                Kind::Schema | Kind::SchemaList => Setting::Schema,
+                Kind::Text => Setting::Text(String::new()),
                 _ => Setting::Choice(0),
             },
             Fallback::Inherited(name) => {
@@ -219,6 +245,17 @@ impl Reader {
             }
         }
     }
+}
+
+/// What is wrong with a part of a value, and where it stands.
+#[derive(Debug)]
+pub(crate) struct Mistake {
+    /// Where.
+    pub(crate) place: Place,
+    /// What is wrong and what would be accepted.
+    pub(crate) message: String,
+    /// A short way out.
+    pub(crate) hint: Option<String>,
 }
 
 /// Why a value is not accepted.
@@ -284,6 +321,7 @@ pub(crate) fn interpret(kind: Kind, value: &Value) -> Result<Setting, Refusal> {
         }
         (Kind::Text, Value::Text(text)) => Ok(Setting::Text(text.clone())),
         (Kind::TextList, Value::List(items)) => text_list(items),
+        (Kind::Schema, Value::Table(_)) | (Kind::SchemaList, Value::List(_)) => Ok(Setting::Schema),
         // A single bare word, or several with commas: a list as shells and containers pass it.
         (Kind::TextList, Value::Text(text)) => {
             Ok(Setting::TextList(split_list(text).map(str::to_owned).collect()))
@@ -309,6 +347,8 @@ pub(crate) fn describe(kind: Kind) -> String {
         Kind::Choices(words) => format!("a list of {}", words.join(", ")),
         Kind::Text => "a text".to_owned(),
         Kind::TextList => "a list of texts".to_owned(),
+        Kind::Schema => "a JSON Schema as a table".to_owned(),
+        Kind::SchemaList => "a list of JSON Schemas".to_owned(),
     }
 }
 

@@ -16,6 +16,17 @@ pub(crate) enum Part {
     Path(String),
     /// `{query.name}`: the query parameter `name`.
     Query(String),
+    /// `{params.0.a.b}`: a parameter of a call, or a member within.
+    Parameter {
+        /// From 0.
+        index: usize,
+        /// The way within, from the outside.
+        members: Vec<String>,
+    },
+    /// `{user_id}`: the user.
+    User,
+    /// `{claim.NAME}`: a claim of the user's.
+    Claim(String),
 }
 
 /// The longest path and the longest room template, in bytes.
@@ -70,6 +81,36 @@ fn is_name(name: &str) -> bool {
 
 /// Reads `lobby-{room}-{query.lang}`; path parameters must be among `parameters`.
 pub(crate) fn parse_template(text: &str, parameters: &[String]) -> Result<Template, String> {
+    parse(text, &|name| parse_parameter(name, parameters))
+}
+
+/// Reads `chat:{params.0}`, the room of a route, which also knows calls and users.
+pub(crate) fn parse_route_template(text: &str, parameters: &[String]) -> Result<Template, String> {
+    parse(text, &|name| match name.split_once('.').unwrap_or((name, "")) {
+        // Whoever reads it would take what a client typed for who the client is.
+        ("user_id", "") if parameters.iter().any(|parameter| parameter == name) => {
+            Err("'{user_id}' is the user here: the path must not have ':user_id'".to_owned())
+        }
+        ("user_id", "") => Ok(Part::User),
+        ("claim", claim) if !claim.is_empty() => Ok(Part::Claim(claim.to_owned())),
+        ("params", place) => parse_place(place)
+            .ok_or_else(|| format!("'{{{name}}}': write {{params.0}} or {{params.0.member}}")),
+        _ => parse_parameter(name, parameters).map_err(|message| {
+            format!("{message}; {{params.0}}, {{user_id}} and {{claim.NAME}} are of the call")
+        }),
+    })
+}
+
+/// `0` or `0.member.member`.
+fn parse_place(text: &str) -> Option<Part> {
+    let mut words = text.split('.');
+    let index = words.next()?.parse().ok()?;
+    let members: Vec<String> = words.map(str::to_owned).collect();
+    let is_whole = members.iter().all(|member| !member.is_empty());
+    is_whole.then_some(Part::Parameter { index, members })
+}
+
+fn parse(text: &str, parameter: &dyn Fn(&str) -> Result<Part, String>) -> Result<Template, String> {
     if text.is_empty() || text.len() > TEXT_BYTES_MAX {
         return Err(format!("a room's name has 1 to {TEXT_BYTES_MAX} bytes"));
     }
@@ -84,7 +125,7 @@ pub(crate) fn parse_template(text: &str, parameters: &[String]) -> Result<Templa
         if let Some(inner) = rest.strip_prefix('{') {
             let close =
                 inner.find('}').ok_or_else(|| format!("'{text}' has a '{{' without '}}'"))?;
-            parts.push(parse_parameter(&inner[..close], parameters)?);
+            parts.push(parameter(&inner[..close])?);
             rest = &inner[close + 1..];
         } else if rest.starts_with('}') {
             return Err(format!("'{text}' has a '}}' without '{{'"));
@@ -116,6 +157,13 @@ impl std::fmt::Display for Template {
                 Part::Literal(text) => out.write_str(text)?,
                 Part::Path(name) => write!(out, "{{{name}}}")?,
                 Part::Query(name) => write!(out, "{{query.{name}}}")?,
+                Part::Parameter { index, members } => {
+                    write!(out, "{{params.{index}")?;
+                    members.iter().try_for_each(|member| write!(out, ".{member}"))?;
+                    out.write_str("}")?;
+                }
+                Part::User => out.write_str("{user_id}")?,
+                Part::Claim(name) => write!(out, "{{claim.{name}}}")?,
             }
         }
         Ok(())
@@ -152,6 +200,24 @@ mod tests {
         for text in ["", "{", "}", "{room", "room}", "{rom}", "{}", "{query.}", "{{room}}"] {
             assert!(parse_template(text, &parameters).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn rooms_of_routes_know_calls_and_users() {
+        let parameters = vec!["team".to_owned()];
+        let text = "{team}/{params.1}:{params.0.a.b}:{user_id}:{claim.org id}:{query.x}";
+        let template = parse_route_template(text, &parameters).unwrap();
+        let members = vec!["a".to_owned(), "b".to_owned()];
+        assert!(template.parts.contains(&Part::Parameter { index: 0, members }));
+        assert!(template.parts.contains(&Part::Claim("org id".to_owned())));
+        assert_eq!(template.to_string(), text);
+        for text in
+            ["{params}", "{params.}", "{params.x}", "{params.0.}", "{claim.}", "{tea}", "{0}"]
+        {
+            assert!(parse_route_template(text, &parameters).is_err(), "{text}");
+        }
+        assert!(parse_route_template("{user_id}", &["user_id".to_owned()]).is_err());
+        assert!(parse_template("{params.0}", &parameters).is_err());
     }
 
     #[test]

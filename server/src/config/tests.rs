@@ -1,6 +1,7 @@
 //! Whole configurations: precedence, discovery, and every kind of mistake with its message.
 
 mod access;
+mod routes;
 
 use super::endpoint::{Mode, Role};
 use super::error::Rejected;
@@ -106,7 +107,8 @@ fn every_key_of_the_table_is_read() {
     use super::source::{Origin, Sources};
     let text = "[[endpoint]]\npath = '/a/:room'\nmode = 'room'\nidle = '1m'\nping_interval = '1s'\n\
                 message_bytes_max = 1\nbackpressure = { bytes_max = 4096, low_bytes = 1, policy = \
-                'skip' }\n";
+                'skip' }\n[[endpoint]]\npath = '/b'\ndialect = 'rpc'\n[[endpoint.route]]\n\
+                name = 'a'\necho = true\n";
     let mut sources = Sources::default();
     let source = sources.add(Origin::File, "x", text.to_owned());
     let root = parse_file(&mut sources, source);

@@ -33,6 +33,21 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, &'static str> {
     Ok(Duration::from_millis(total))
 }
 
+/// Reads `100/60s`: so many of something in so much time.
+///
+/// # Errors
+/// What would be accepted, for the end of a message.
+pub(crate) fn parse_rate(text: &str) -> Result<(u32, Duration), &'static str> {
+    const EXPECTED: &str = "expected a number of calls and a time, such as 100/60s";
+    let (count, time) = text.split_once('/').ok_or(EXPECTED)?;
+    let count = count.trim().parse().map_err(|_| EXPECTED)?;
+    let time = parse_duration(time.trim())?;
+    if count == 0 || time.is_zero() || time > Duration::from_hours(24) {
+        return Err("expected at least one call, in 1ms to 24h");
+    }
+    Ok((count, time))
+}
+
 /// Reads `1024`, `64B`, `128KiB`, `1MiB`, `1GiB`, `64KB`, `1MB` or `1GB`, in bytes.
 ///
 /// # Errors

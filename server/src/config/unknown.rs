@@ -6,6 +6,9 @@ use super::low::{Node, Value};
 use super::read::Reader;
 use super::suggest;
 
+/// Lists of tables, by the names of their keys.
+const TABLES: [&str; 2] = ["endpoint", "endpoint[].route"];
+
 /// Reports every key that is not in the table, and every table that should be something else.
 pub(crate) fn report_unknown(reader: &mut Reader, root: &Node) {
     let Value::Table(members) = &root.value else {
@@ -20,13 +23,13 @@ pub(crate) fn report_unknown(reader: &mut Reader, root: &Node) {
 fn check_member(reader: &mut Reader, pattern: &str, shown: &str, node: &Node) {
     match &node.value {
         _ if keys::find(pattern).is_some() => {}
-        Value::List(items) if pattern == "endpoint" => {
+        Value::List(items) if TABLES.contains(&pattern) => {
             for (index, item) in items.iter().enumerate() {
-                check_endpoint(reader, index, item);
+                check_item(reader, &format!("{pattern}[]"), &format!("{shown}[{index}]"), item);
             }
         }
-        other if pattern == "endpoint" => {
-            let hint = Some("write [[endpoint]]".to_owned());
+        other if TABLES.contains(&pattern) => {
+            let hint = Some(format!("write [[{}]]", pattern.replace("[]", "")));
             let message = format!("expected a list of tables, found {}", other.kind());
             let problem = Problem::new(Some(node.place.clone()), shown, message);
             reader.problems.push(problem.hint(hint));
@@ -45,23 +48,24 @@ fn check_member(reader: &mut Reader, pattern: &str, shown: &str, node: &Node) {
     }
 }
 
-fn check_endpoint(reader: &mut Reader, index: usize, item: &Node) {
+fn check_item(reader: &mut Reader, pattern: &str, shown: &str, item: &Node) {
     let Value::Table(members) = &item.value else {
         let message = format!("expected a table, found {}", item.value.kind());
         let place = Some(item.place.clone());
-        reader.problems.push(Problem::new(place, format!("endpoint[{index}]"), message));
+        reader.problems.push(Problem::new(place, shown, message));
         return;
     };
     for (name, node) in members {
-        let shown = format!("endpoint[{index}].{name}");
-        check_member(reader, &format!("endpoint[].{name}"), &shown, node);
+        check_member(reader, &format!("{pattern}.{name}"), &format!("{shown}.{name}"), node);
     }
 }
 
 fn unknown(pattern: &str, shown: &str, node: &Node) -> Problem {
     let hint = suggest::key(pattern).map(|name| {
-        let near = |prefix: &str| pattern.starts_with(prefix) && name.starts_with(prefix);
-        let name = if near("endpoint[].") { &name["endpoint[].".len()..] } else { name };
+        let own = ["endpoint[].route[].", "endpoint[]."]
+            .into_iter()
+            .find_map(|prefix| name.strip_prefix(prefix).filter(|_| pattern.starts_with(prefix)));
+        let name = own.unwrap_or(name);
         format!("did you mean '{name}'?")
     });
     let message = format!("unknown key '{shown}'");

@@ -18,19 +18,17 @@ mod wire;
 
 use std::{
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
-    thread::{self, JoinHandle},
     time::Duration,
 };
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use ureq::{Agent, http::HeaderValue};
-
-use crate::{Attempt, Identity, Refusal, SetupError, clock::Stopwatch, http};
+use crate::{
+    Attempt, Identity, Refusal, SetupError,
+    pool::{HttpAnswer, Pool, PoolOptions, Service, Unanswered},
+};
 
 /// Longest token that is passed on, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
@@ -114,30 +112,14 @@ pub struct CallbackStatus {
 /// A pool of threads that ask one HTTP service. Dropping it ends the threads, each after the
 /// question that it is at; questions that wait are answered with [`Refusal::Unavailable`].
 pub struct Callbacks {
-    /// `None` once it is closing.
-    queue: Option<Sender<Job>>,
-    shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-type Finish = Box<dyn FnOnce(Result<String, Refusal>) + Send>;
-
-struct Job {
-    question: String,
-    waiting: Stopwatch,
-    answer: Answer,
-}
-
-/// Sees to it that a question is answered exactly once, whatever becomes of the job.
-struct Answer(Option<Finish>);
-
-struct Shared {
-    agent: Agent,
+    pool: Pool,
+    service: Arc<Service>,
     options: CallbackOptions,
-    authorization: Option<HeaderValue>,
-    is_closing: AtomicBool,
-    sent: AtomicU64,
-    retried: AtomicU64,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
     unavailable: AtomicU64,
     busy: AtomicU64,
 }
@@ -148,42 +130,15 @@ impl Callbacks {
     /// # Errors
     /// A bad URL, header value, certificate or number; no threads to be had.
     pub fn start(options: CallbackOptions) -> Result<Self, SetupError> {
-        http::check_url(&options.url, true)?;
-        if !(1..=256).contains(&options.concurrency_max) {
-            return Err(SetupError::new("concurrency_max", "must be 1 to 256"));
-        }
-        let authorization = match options.authorization.as_deref().map(HeaderValue::from_str) {
-            None => None,
-            Some(Ok(value)) => Some(value),
-            Some(Err(_)) => {
-                return Err(SetupError::new("authorization", "has forbidden characters"));
-            }
-        };
-        let count = options.concurrency_max;
-        let agent = http::agent(options.timeout, count, options.certificates.as_deref())?;
-        let (queue, jobs) = bounded(options.queue_max.max(1));
-        let shared = Arc::new(Shared {
-            agent,
-            options,
-            authorization,
-            is_closing: AtomicBool::new(false),
-            sent: AtomicU64::new(0),
-            retried: AtomicU64::new(0),
-            unavailable: AtomicU64::new(0),
-            busy: AtomicU64::new(0),
-        });
-        let mut pool = Self { queue: Some(queue), shared, threads: Vec::with_capacity(count) };
-        for _ in 0..count {
-            let (jobs, shared) = (jobs.clone(), Arc::clone(&pool.shared));
-            let thread = thread::Builder::new()
-                .name("fulmar-callback".to_owned())
-                .spawn(move || work(&jobs, &shared))
-                .map_err(|error| {
-                    SetupError::new("concurrency_max", format!("no thread: {error}"))
-                })?;
-            pool.threads.push(thread);
-        }
-        Ok(pool)
+        let service = Service::new(&options.url, options.authorization.as_deref())?;
+        let pool = Pool::start(PoolOptions {
+            timeout: options.timeout,
+            concurrency_max: options.concurrency_max,
+            queue_max: options.queue_max,
+            answer_bytes_max: ANSWER_BYTES_MAX,
+            certificates: options.certificates.clone(),
+        })?;
+        Ok(Self { pool, service: Arc::new(service), options, counts: Arc::default() })
     }
 
     /// Asks who a client is. Never blocks; `done` is called exactly once: on a thread of the pool,
@@ -201,7 +156,7 @@ impl Callbacks {
             return done(Err(Refusal::TooLong));
         }
         let now = attempt.now;
-        match wire::ask_authenticate(attempt, &self.shared.options.headers) {
+        match wire::ask_authenticate(attempt, &self.options.headers) {
             Ok(question) => self.submit(question, move |text| wire::read_identity(text, now), done),
             Err(refusal) => done(Err(refusal)),
         }
@@ -229,22 +184,19 @@ impl Callbacks {
 
     /// Numbers for metrics.
     pub fn status(&self) -> CallbackStatus {
+        let pool = self.pool.status();
         CallbackStatus {
-            queued: self.queue.as_ref().map_or(0, Sender::len),
-            sent: self.shared.sent.load(Ordering::Relaxed),
-            retried: self.shared.retried.load(Ordering::Relaxed),
-            unavailable: self.shared.unavailable.load(Ordering::Relaxed),
-            busy: self.shared.busy.load(Ordering::Relaxed),
+            queued: pool.queued,
+            sent: pool.sent,
+            retried: pool.retried,
+            unavailable: self.counts.unavailable.load(Ordering::Relaxed),
+            busy: self.counts.busy.load(Ordering::Relaxed),
         }
     }
 
     /// Ends the threads and waits for them: at most the timeout of a question.
-    pub fn close(mut self) {
-        self.stop();
-        for thread in self.threads.drain(..) {
-            // A panic in a thread was reported when it happened.
-            let _ = thread.join();
-        }
+    pub fn close(self) {
+        self.pool.close();
     }
 
     fn submit<T: 'static>(
@@ -253,34 +205,17 @@ impl Callbacks {
         read: impl FnOnce(&str) -> Result<T, Refusal> + Send + 'static,
         done: impl FnOnce(Result<T, Refusal>) + Send + 'static,
     ) {
-        let shared = Arc::clone(&self.shared);
-        let answer = Answer(Some(Box::new(move |text| {
-            let result = text.and_then(|text| read(&text));
+        let counts = Arc::clone(&self.counts);
+        let is_wanted = || true;
+        self.pool.post(&self.service, question, is_wanted, move |answer| {
+            let result = text_of(answer).and_then(|text| read(&text));
             match result {
-                Err(Refusal::Unavailable) => shared.unavailable.fetch_add(1, Ordering::Relaxed),
-                Err(Refusal::Busy) => shared.busy.fetch_add(1, Ordering::Relaxed),
+                Err(Refusal::Unavailable) => counts.unavailable.fetch_add(1, Ordering::Relaxed),
+                Err(Refusal::Busy) => counts.busy.fetch_add(1, Ordering::Relaxed),
                 _ => 0,
             };
             done(result);
-        })));
-        let job = Job { question, waiting: Stopwatch::start(), answer };
-        let Some(queue) = &self.queue else { return job.answer.give(Err(Refusal::Unavailable)) };
-        match queue.try_send(job) {
-            Ok(()) => {}
-            Err(TrySendError::Full(job)) => job.answer.give(Err(Refusal::Busy)),
-            Err(TrySendError::Disconnected(job)) => job.answer.give(Err(Refusal::Unavailable)),
-        }
-    }
-
-    fn stop(&mut self) {
-        self.shared.is_closing.store(true, Ordering::Relaxed);
-        self.queue = None;
-    }
-}
-
-impl Drop for Callbacks {
-    fn drop(&mut self) {
-        self.stop();
+        });
     }
 }
 
@@ -288,96 +223,22 @@ impl fmt::Debug for Callbacks {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Callbacks")
-            .field("options", &self.shared.options)
+            .field("options", &self.options)
             .field("status", &self.status())
             .finish_non_exhaustive()
     }
 }
 
-impl Answer {
-    fn give(mut self, result: Result<String, Refusal>) {
-        if let Some(finish) = self.0.take() {
-            finish(result);
-        }
-    }
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        if let Some(finish) = self.0.take() {
-            finish(Err(Refusal::Unavailable));
-        }
-    }
-}
-
-fn work(jobs: &Receiver<Job>, shared: &Shared) {
-    while let Ok(job) = jobs.recv() {
-        // A panicking `done` must not cost the pool a thread.
-        let _ = catch_unwind(AssertUnwindSafe(|| {
-            let Job { question, waiting, answer } = job;
-            answer.give(shared.ask(&question, waiting));
-        }));
-    }
-}
-
-/// What became of one attempt to ask.
-enum Failure {
-    /// No byte was sent: trying again is safe.
-    Unsent,
-    Final(Refusal),
-}
-
-impl Shared {
-    fn ask(&self, question: &str, waiting: Stopwatch) -> Result<String, Refusal> {
-        match self.attempt(question, waiting) {
-            Ok(text) => return Ok(text),
-            Err(Failure::Final(refusal)) => return Err(refusal),
-            Err(Failure::Unsent) => {}
-        }
-        self.retried.fetch_add(1, Ordering::Relaxed);
-        self.attempt(question, waiting).map_err(|failure| match failure {
-            // The time was spent on trying, not on waiting for a thread.
-            Failure::Unsent | Failure::Final(Refusal::Busy) => Refusal::Unavailable,
-            Failure::Final(refusal) => refusal,
-        })
-    }
-
-    fn attempt(&self, question: &str, waiting: Stopwatch) -> Result<String, Failure> {
-        if self.is_closing.load(Ordering::Relaxed) {
-            return Err(Failure::Final(Refusal::Unavailable));
-        }
-        // Below a millisecond nothing can come back.
-        let left = self.options.timeout.saturating_sub(waiting.elapsed());
-        if left < Duration::from_millis(1) {
-            return Err(Failure::Final(Refusal::Busy));
-        }
-        self.sent.fetch_add(1, Ordering::Relaxed);
-        match self.post(question, left) {
-            Ok((200, body)) => {
-                String::from_utf8(body).map_err(|_| Failure::Final(Refusal::Unavailable))
-            }
-            Ok((401 | 403, _)) => Err(Failure::Final(Refusal::Denied)),
-            Err(error) if http::is_unsent(&error) => Err(Failure::Unsent),
-            Ok(_) | Err(_) => Err(Failure::Final(Refusal::Unavailable)),
-        }
-    }
-
-    fn post(&self, question: &str, left: Duration) -> Result<(u16, Vec<u8>), ureq::Error> {
-        let mut request = self.agent.post(&self.options.url);
-        if let Some(value) = &self.authorization {
-            request = request.header("authorization", value);
-        }
-        let mut response = request
-            .header("content-type", "application/json")
-            .config()
-            .timeout_global(Some(left))
-            .build()
-            .send(question)?;
-        let limit = u64::try_from(ANSWER_BYTES_MAX).unwrap_or(u64::MAX);
-        let status = response.status().as_u16();
-        // Read whatever the status, so that the connection can be used again.
-        let body = response.body_mut().with_config().limit(limit).read_to_vec();
+/// What a service that agrees has said.
+fn text_of(answer: Result<HttpAnswer, Unanswered>) -> Result<String, Refusal> {
+    let answer = answer.map_err(|why| match why {
+        Unanswered::Busy => Refusal::Busy,
+        _ => Refusal::Unavailable,
+    })?;
+    match (answer.status, answer.body) {
+        (200, Ok(body)) => String::from_utf8(body).map_err(|_| Refusal::Unavailable),
         // What a refusal says besides is not needed.
-        if status == 200 { Ok((status, body?)) } else { Ok((status, Vec::new())) }
+        (401 | 403, _) => Err(Refusal::Denied),
+        _ => Err(Refusal::Unavailable),
     }
 }
