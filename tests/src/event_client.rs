@@ -10,7 +10,7 @@ use crate::PATIENCE;
 use crate::client::{Client, Next};
 
 /// Where nodes have their event endpoint.
-pub const PATH: &str = "/ws";
+pub const PATH: &str = "/ignis/ws";
 
 /// A client that is connected and, as a rule, authenticated.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ pub mod conformance;
 pub mod event_client;
 pub mod memory;
 pub mod redis;
+pub mod rpc_client;
 pub mod server;
 
 use std::process::{Child, ExitStatus};

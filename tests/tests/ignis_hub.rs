@@ -16,7 +16,7 @@ use fulmar::{
     Running, Sent, Server, SlowPolicy, State, Stopped, Value,
 };
 use fulmar_tests::conformance::{events, node};
-use fulmar_tests::event_client::EventClient;
+use fulmar_tests::event_client::{EventClient, PATH};
 use fulmar_tests::{PATIENCE, eventually, server};
 
 const QUIET: Duration = Duration::from_millis(60);
@@ -217,7 +217,7 @@ fn a_receipt_says_whether_a_message_was_sent_queued_or_dropped() {
         socket: fulmar_tests::client::Client::small(node.local_addr()),
         id: String::new(),
     };
-    client.socket.upgrade("/ws", "");
+    client.socket.upgrade(PATH, "");
     client.authenticate("ada");
     client.send(r#"{"event":"keep"}"#);
     eventually("the handler ran", || !seen.peers.lock().unwrap().is_empty());

@@ -13,7 +13,7 @@ import WebSocket from "ws";
 import { within } from "../support.mjs";
 
 export const PATIENCE = 15_000;
-/** The binary of core/examples/conformance.rs. */
+/** The binary of core/examples/conformance. */
 const conformance = resolve(process.argv[2] ?? "");
 /** Loads packages that are CommonJS. */
 export const require = createRequire(import.meta.url);

@@ -1,4 +1,4 @@
-// A real IGNIS server, run by Bun, with the handlers of core/examples/conformance.rs:
+// A real IGNIS server, run by Bun, with the handlers of core/examples/conformance:
 //   bun real_server.mjs REDIS_PORT
 // Prints `READY <port>` once it accepts connections on 127.0.0.1.
 import { createRequire } from "node:module";

@@ -1,0 +1,5 @@
+// expect: TS2353
+import type { Client } from "./routes.js";
+
+declare const chat: Client;
+await chat.send({ room: "harbour", text: "Ahoy", colour: "red" });
