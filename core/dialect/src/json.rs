@@ -212,9 +212,19 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Goes on while eight bytes at a time are neither quotes, backslashes nor control characters.
+    /// Goes on while 32 and then eight bytes at a time are neither quotes, backslashes nor control
+    /// characters.
     fn skip_ordinary(&mut self) {
         let bytes = self.text.as_bytes();
+        while let Some(chunk) = bytes.get(self.at..).and_then(<[u8]>::first_chunk::<32>) {
+            let special = chunk.iter().fold(0, |seen: u8, byte| {
+                seen | u8::from(*byte == b'"') | u8::from(*byte == b'\\') | u8::from(*byte < 0x20)
+            });
+            if special != 0 {
+                break;
+            }
+            self.at += 32;
+        }
         while let Some(chunk) = bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
             let special = specials(u64::from_le_bytes(*chunk));
             if special != 0 {

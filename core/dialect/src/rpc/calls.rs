@@ -8,7 +8,7 @@ use crate::{CallId, Tag};
 /// Two that are written differently are two ids, though JSON has them equal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Id {
-    /// Written without fraction, exponent, sign or leading zeros, which real clients do.
+    /// Written in at most 19 digits and nothing else, without leading zeros, as real clients do.
     Number(u64),
     /// Any other JSON.
     Other(Arc<str>),
@@ -19,9 +19,12 @@ pub(super) const ID_BYTES_MAX: usize = 256;
 
 impl Id {
     pub(super) fn from_raw(raw: &str) -> Self {
-        let is_plain = raw.bytes().all(|byte| byte.is_ascii_digit());
-        let is_canonical = is_plain && (raw.len() == 1 || !raw.starts_with('0'));
-        let number = if is_canonical { raw.parse().ok() } else { None };
+        // Digits that cannot overflow; JSON has no others with a sign or zeros in front.
+        let digit = |number: u64, byte: u8| {
+            byte.is_ascii_digit().then(|| number * 10 + u64::from(byte - b'0'))
+        };
+        let is_short = (1..=19).contains(&raw.len()) && (raw.len() == 1 || !raw.starts_with('0'));
+        let number = if is_short { raw.bytes().try_fold(0, digit) } else { None };
         number.map_or_else(|| Self::Other(raw.into()), Self::Number)
     }
 
@@ -244,8 +247,8 @@ mod tests {
 
     #[test]
     fn ids_are_kept_as_they_were_written() {
-        let numbers = ["0", "7", "10", "9007199254740993", "18446744073709551615"];
-        let others = ["18446744073709551616", "00", "01", "-1", "1.0", "1e3", "\"7\"", "null"];
+        let numbers = ["0", "7", "10", "9007199254740993", "9999999999999999999"];
+        let others = ["18446744073709551615", "00", "01", "-1", "1.0", "1e3", "\"7\"", "null"];
         for raw in numbers.iter().chain(&others) {
             let id = Id::from_raw(raw);
             assert_eq!(matches!(id, Id::Number(_)), numbers.contains(raw), "{raw}");

@@ -2,4 +2,4 @@
 import type { Client } from "./routes.js";
 
 declare const chat: Client;
-for await (const happening of chat.watch("harbour")) happening.type === "left";
+for await (const happening of chat.watch("harbour")) happening.type === "gone";
