@@ -19,7 +19,39 @@ use crate::units::{parse_bytes, parse_count, parse_duration, parse_rate};
 pub(crate) struct Cli {
     /// What to do to the server.
     #[command(subcommand)]
-    pub(crate) scenario: Scenario,
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
+pub(crate) enum Command {
+    #[command(flatten)]
+    Scenario(Scenario),
+    /// Make one call of alien-rpc and print what comes of it as JSON, a line each.
+    ///
+    /// An error goes to standard error, with exit status 1.
+    Call(CallArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CallArgs {
+    /// Address of the service, as its clients have it: http://127.0.0.1:9000 for the WebSocket at
+    /// ws://127.0.0.1:9000/ws.
+    pub(crate) url: String,
+    /// The method.
+    pub(crate) method: String,
+    /// Its parameters, a JSON array.
+    #[arg(value_name = "JSON", value_parser = parse_params, default_value = "[]")]
+    pub(crate) params: String,
+    /// Say it without waiting for an answer.
+    #[arg(long, conflicts_with = "subscribe")]
+    pub(crate) notify: bool,
+    /// Print items until there are no more.
+    #[arg(long)]
+    pub(crate) subscribe: bool,
+    /// How long to wait for the answer or for the next item.
+    #[arg(long, value_parser = parse_duration, default_value = "5s")]
+    pub(crate) timeout: Duration,
 }
 
 #[derive(Debug, Subcommand)]
@@ -29,6 +61,11 @@ pub(crate) enum Scenario {
     /// Closed loop by default: the next message leaves when the last has come back. With --rate an
     /// open loop: messages leave on schedule, and latency counts from the scheduled time.
     Echo(EchoArgs),
+    /// Make calls of alien-rpc and count the answers, which may come in any order.
+    ///
+    /// Loops and latencies as those of `echo`. An answer that is an error is one in the report,
+    /// and none in rates and latencies.
+    Request(RequestArgs),
     /// Publish to rooms and count what arrives at every member.
     Broadcast(BroadcastArgs),
     /// The same with many small rooms: 1,000 rooms of 10 unless told otherwise.
@@ -59,6 +96,32 @@ pub(crate) enum Scenario {
 pub(crate) struct EchoArgs {
     /// Address such as ws://127.0.0.1:9000/echo.
     pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) exchange: ExchangeArgs,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RequestArgs {
+    /// Address such as ws://127.0.0.1:9000/rpc.
+    pub(crate) url: String,
+    /// The method. Unless --params are given it has to return the text it is called with.
+    #[arg(long, default_value = "echo")]
+    pub(crate) method: String,
+    /// Its parameters, a JSON array, instead of one text of --size bytes. What comes back is not
+    /// looked at then.
+    #[arg(long, value_name = "JSON", value_parser = parse_params)]
+    pub(crate) params: Option<String>,
+    #[command(flatten)]
+    pub(crate) exchange: ExchangeArgs,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// Messages that are answered each by one.
+#[derive(Debug, Args)]
+pub(crate) struct ExchangeArgs {
     /// Connections.
     #[arg(short, long, value_parser = parse_count, default_value = "64")]
     pub(crate) connections: u32,
@@ -74,8 +137,6 @@ pub(crate) struct EchoArgs {
     /// Bytes of payload.
     #[arg(long, value_parser = parse_bytes, default_value = "20")]
     pub(crate) size: usize,
-    #[command(flatten)]
-    pub(crate) common: Common,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -315,6 +376,14 @@ pub(crate) enum Mask {
     Random,
 }
 
+/// Takes JSON that is an array.
+fn parse_params(text: &str) -> Result<String, String> {
+    match sonic_rs::from_str::<Vec<sonic_rs::Value>>(text) {
+        Ok(_) => Ok(text.trim().to_owned()),
+        Err(_) => Err("parameters are a JSON array".to_owned()),
+    }
+}
+
 /// Which local addresses connections come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SourceIps {
@@ -372,6 +441,7 @@ impl Scenario {
             Self::Echo(args) => &args.common,
             Self::Broadcast(args) | Self::Rooms(args) => &args.common,
             Self::Burst(args) => &args.common,
+            Self::Request(args) => &args.common,
             Self::Beside(args) => &args.common,
             Self::Churn(args) => &args.common,
             Self::Idle(args) => &args.common,
@@ -395,11 +465,22 @@ mod tests {
         let line = "fulmar-bench echo ws://127.0.0.1:1/ -c 1k -q 50k/s -z 500ms --size 16k \
                     --threshold p99<5ms --threshold lost=0 --source-ips 127.0.0.2,127.0.0.3";
         let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
-        let Scenario::Echo(echo) = &cli.scenario else { panic!("echo") };
-        assert_eq!((echo.connections, echo.rate, echo.size), (1_000, Some(50_000.0), 16_384));
+        let Command::Scenario(Scenario::Echo(echo)) = &cli.command else { panic!("echo") };
+        let ExchangeArgs { connections, rate, size, .. } = echo.exchange;
+        assert_eq!((connections, rate, size), (1_000, Some(50_000.0), 16_384));
         assert_eq!(echo.common.thresholds.len(), 2);
         let second = echo.common.source_ips.pick([127, 0, 0, 1].into(), 1, 2);
         assert_eq!(second, Some([127, 0, 0, 3].into()));
+    }
+
+    #[test]
+    fn refuses_parameters_that_are_no_list() {
+        for (params, is_list) in
+            [("[]", true), (r#"["a",{"b":[1]}]"#, true), ("{}", false), ("[", false)]
+        {
+            let line = ["fulmar-bench", "request", "ws://127.0.0.1:1/", "--params", params];
+            assert_eq!(Cli::try_parse_from(line).is_ok(), is_list, "{params}");
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::handshake;
 use crate::measure::ErrorLog;
 use crate::nats;
 use crate::target::Target;
-use crate::walker::Message;
+use crate::walker::{Message, START_BYTES, Walker};
 
 /// Bytes of the receive buffer: small enough to stay in the cache of one core.
 const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
@@ -61,6 +61,8 @@ pub(crate) trait Sink {
 #[derive(Debug)]
 pub(crate) struct Fleet {
     driver: EpollDriver,
+    /// Bytes of every message that are shown to the sink.
+    shown_bytes: usize,
     table: Table,
     work: Vec<Work>,
     ledger: Ledger,
@@ -88,7 +90,13 @@ impl Fleet {
             events: 0,
         };
         let driver = EpollDriver::new(options)?;
-        Ok(Self { driver, table, work: Vec::new(), ledger: Ledger::default() })
+        let shown_bytes = START_BYTES;
+        Ok(Self { driver, shown_bytes, table, work: Vec::new(), ledger: Ledger::default() })
+    }
+
+    /// Shows the sink so many bytes of every message, of connections begun from now on.
+    pub(crate) fn show(self, shown_bytes: usize) -> Self {
+        Self { shown_bytes, ..self }
     }
 
     /// Begins connection number `slot`, which must not exist now.
@@ -117,6 +125,7 @@ impl Fleet {
         let connection = Connection {
             socket,
             phase: Phase::Opening,
+            walker: Walker::showing(self.shown_bytes),
             opening: Some(Box::new(opening)),
             ..Connection::default()
         };

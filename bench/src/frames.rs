@@ -86,7 +86,8 @@ impl Encoder {
 }
 
 impl Format {
-    fn opcode(self) -> Opcode {
+    /// The opcode of a message's frame.
+    pub(crate) fn opcode(self) -> Opcode {
         if self.binary { Opcode::Binary } else { Opcode::Text }
     }
 

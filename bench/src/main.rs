@@ -9,10 +9,12 @@
 //! |---|---|
 //! | `cli`, `target`, `units` | what was asked for |
 //! | `client`, `handshake`, `walker`, `frames`, `nats` | connections |
+//! | `call` | a single call, for scripts |
 //! | `scenario`, `pace`, `measure` | loads, schedules, sums |
 //! | `server_usage`, `progress`, `report`, `threshold` | results |
 #![forbid(unsafe_code)]
 
+mod call;
 mod cli;
 mod client;
 mod clock;
@@ -36,7 +38,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Common, Scenario};
+use crate::cli::{Cli, Command, Common, Scenario};
 use crate::clock::Clock;
 use crate::progress::Live;
 use crate::report::Report;
@@ -53,18 +55,27 @@ const LIMITED: u8 = 3;
 const NOT_MET: u8 = 99;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let watched = match check(cli.scenario.common()) {
+    match Cli::parse().command {
+        Command::Scenario(scenario) => measure(&scenario),
+        Command::Call(args) => match call::run_call(&args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => fail(FAILED, &why),
+        },
+    }
+}
+
+fn measure(scenario: &Scenario) -> ExitCode {
+    let watched = match check(scenario.common()) {
         Ok(watched) => watched,
         Err(why) => return fail(USAGE, &why),
     };
     let context = Context {
         clock: Clock::start(),
-        common: cli.scenario.common().clone(),
+        common: scenario.common().clone(),
         watched,
         live: Live::default(),
     };
-    let (name, open_loop, outcome) = run(&context, &cli.scenario);
+    let (name, open_loop, outcome) = run(&context, scenario);
     match outcome {
         Ok(outcome) => conclude(&context, &Report::new(&context, name, open_loop, &outcome)),
         Err(why) => fail(FAILED, &why),
@@ -72,9 +83,14 @@ fn main() -> ExitCode {
 }
 
 fn run(context: &Context, scenario: &Scenario) -> (&'static str, bool, Result<Outcome, String>) {
-    use crate::scenario::{beside, broadcast, burst, churn, echo, idle, slow};
+    use crate::scenario::{beside, broadcast, burst, churn, echo, idle, request, slow};
     match scenario {
-        Scenario::Echo(args) => ("echo", args.rate.is_some(), echo::run_echo(context, args)),
+        Scenario::Echo(args) => {
+            ("echo", args.exchange.rate.is_some(), echo::run_echo(context, args))
+        }
+        Scenario::Request(args) => {
+            ("request", args.exchange.rate.is_some(), request::run_request(context, args))
+        }
         Scenario::Broadcast(args) => {
             let outcome = broadcast::run_broadcast(context, args, 1, 100);
             ("broadcast", args.rate.is_some(), outcome)

@@ -6,7 +6,7 @@
 
 use fulmar_proto::ws::Opcode;
 
-/// Bytes of a message that are shown to the scenario.
+/// Bytes of a message that are shown to the scenario, unless it wants more.
 pub(crate) const START_BYTES: usize = 16;
 
 /// What the peer sent.
@@ -27,7 +27,7 @@ pub(crate) enum Item<'a> {
 pub(crate) struct Message<'a> {
     /// Bytes of payload over all its fragments.
     pub(crate) length: u64,
-    /// The first bytes of the payload, at most [`START_BYTES`].
+    /// The first bytes of the payload, as many as the walker shows.
     pub(crate) start: &'a [u8],
 }
 
@@ -36,8 +36,10 @@ pub(crate) struct Message<'a> {
 pub(crate) struct Malformed(pub(crate) &'static str);
 
 /// The place in one connection's stream of frames.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Walker {
+    /// How many bytes of a message are shown.
+    shown: usize,
     /// Payload bytes of the current data frame still to come.
     skip: u64,
     /// The beginning of a frame that was cut by the end of a read.
@@ -48,8 +50,7 @@ pub(crate) struct Walker {
 #[derive(Debug, Default)]
 struct Progress {
     length: u64,
-    start: [u8; START_BYTES],
-    start_len: usize,
+    start: Vec<u8>,
     fin: bool,
     fragmented: bool,
 }
@@ -66,7 +67,19 @@ pub(crate) struct FrameHead {
     pub(crate) payload: u64,
 }
 
+impl Default for Walker {
+    fn default() -> Self {
+        Self::showing(START_BYTES)
+    }
+}
+
 impl Walker {
+    /// A walker that shows so many bytes of every message. What it shows of a frame that is cut by
+    /// the end of a read is copied.
+    pub(crate) fn showing(shown: usize) -> Self {
+        Self { shown, skip: 0, held: Vec::new(), message: Progress::default() }
+    }
+
     /// Walks over what was read and reports every item that ends in it.
     ///
     /// # Errors
@@ -86,12 +99,13 @@ impl Walker {
                 bytes = self.complete_held(bytes, &mut on_item)?;
                 continue;
             }
-            let Some(head) = FrameHead::parse(bytes)?.filter(|head| bytes.len() >= head.shown())
+            let Some(head) =
+                FrameHead::parse(bytes)?.filter(|head| bytes.len() >= head.shown(self.shown))
             else {
                 self.held.extend_from_slice(bytes);
                 return Ok(());
             };
-            let (shown, rest) = bytes.split_at(head.shown());
+            let (shown, rest) = bytes.split_at(head.shown(self.shown));
             // The common case: an unfragmented message wholly inside this read.
             let left = head.payload - (shown.len() - head.size) as u64;
             if head.fin
@@ -131,7 +145,7 @@ impl Walker {
     ) -> Result<&'b [u8], Malformed> {
         loop {
             let head = FrameHead::parse(&self.held)?;
-            let wanted = head.map_or(self.held.len() + 1, FrameHead::shown);
+            let wanted = head.map_or(self.held.len() + 1, |head| head.shown(self.shown));
             if let Some(head) = head
                 && self.held.len() >= wanted
             {
@@ -172,7 +186,7 @@ impl Walker {
                 return Err(Malformed("a message inside a message"));
             }
             Opcode::Continuation | Opcode::Text | Opcode::Binary => {
-                self.message.add(head, shown);
+                self.message.add(head, shown, self.shown);
                 self.skip = head.payload - shown.len() as u64;
                 if self.skip == 0 {
                     self.end_frame(on_item);
@@ -184,22 +198,18 @@ impl Walker {
 
     fn end_frame(&mut self, on_item: &mut impl FnMut(Item<'_>)) {
         if self.message.fin {
-            let message = std::mem::take(&mut self.message);
-            let start = message.start.get(..message.start_len).unwrap_or(&[]);
-            on_item(Item::Message(Message { length: message.length, start }));
+            let Progress { length, mut start, .. } = std::mem::take(&mut self.message);
+            on_item(Item::Message(Message { length, start: &start }));
+            start.clear();
+            self.message.start = start;
         }
     }
 }
 
 impl Progress {
-    fn add(&mut self, head: FrameHead, shown: &[u8]) {
-        let take = shown.len().min(START_BYTES - self.start_len);
-        if let (Some(room), Some(shown)) =
-            (self.start.get_mut(self.start_len..self.start_len + take), shown.get(..take))
-        {
-            room.copy_from_slice(shown);
-            self.start_len += take;
-        }
+    fn add(&mut self, head: FrameHead, shown: &[u8], limit: usize) {
+        let take = shown.len().min(limit.saturating_sub(self.start.len()));
+        self.start.extend_from_slice(shown.get(..take).unwrap_or(&[]));
         self.length = self.length.saturating_add(head.payload);
         self.fin = head.fin;
         self.fragmented = true;
@@ -260,9 +270,9 @@ impl FrameHead {
 
     /// Bytes that have to lie in one piece: the head and what is shown of the payload.
     #[inline]
-    fn shown(self) -> usize {
+    fn shown(self, limit: usize) -> usize {
         let payload = usize::try_from(self.payload).unwrap_or(usize::MAX);
-        self.size + if self.is_control() { payload } else { payload.min(START_BYTES) }
+        self.size + if self.is_control() { payload } else { payload.min(limit) }
     }
 }
 
@@ -272,7 +282,10 @@ mod tests {
 
     /// Messages as (length, start), controls as (opcode, payload).
     fn walk_in_pieces(stream: &[u8], piece: usize) -> Result<Vec<String>, Malformed> {
-        let mut walker = Walker::default();
+        walk(Walker::default(), stream, piece)
+    }
+
+    fn walk(mut walker: Walker, stream: &[u8], piece: usize) -> Result<Vec<String>, Malformed> {
         let mut seen = Vec::new();
         for bytes in stream.chunks(piece) {
             walker.walk(bytes, |item| {
@@ -317,6 +330,19 @@ mod tests {
         assert_eq!(whole, expected);
         for piece in 1..300 {
             assert_eq!(walk_in_pieces(&stream(), piece).unwrap(), expected, "pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn shows_whole_messages_if_asked_to() {
+        let mut whole: Vec<String> = Vec::new();
+        for piece in 1..300 {
+            let seen = walk(Walker::showing(1000), &stream(), piece).unwrap();
+            assert_eq!(seen[2], format!("256 {}", "x".repeat(256)), "pieces of {piece}");
+            assert_eq!(seen[4], "21 abcdefghijklmnopqrstu", "pieces of {piece}");
+            assert_eq!(seen[6], format!("65536 {}", "y".repeat(1000)), "pieces of {piece}");
+            assert!(whole.is_empty() || whole == seen, "pieces of {piece}");
+            whole = seen;
         }
     }
 

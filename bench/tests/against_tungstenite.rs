@@ -1,6 +1,8 @@
 //! The load generator as a program, against small servers made with tungstenite.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "support/calls_server.rs"]
+mod calls_server;
 #[path = "support/nats_server.rs"]
 mod nats_server;
 
@@ -117,6 +119,66 @@ fn every_echo_comes_back_in_a_closed_loop() {
         assert_eq!(number(&report, "delivery", "foreign"), 0, "{options}");
         assert!(report.get("errors").unwrap().as_array().unwrap().is_empty(), "{options}");
     }
+}
+
+#[test]
+fn every_call_is_answered_once_in_whatever_order() {
+    let address = calls_server::serve();
+    for options in [
+        "--depth 1",
+        "--depth 6 --size 300 --mask random",
+        "--depth 5 --refill each",
+        "--size 0",
+        "--depth 3 --size 70k",
+        "-q 2k --threads 2",
+        r#"--params [{"a":[1]}]"#,
+    ] {
+        let report = report(&format!("request ws://{address}/ -c 4 {options}"));
+        assert!(number(&report, "throughput", "messages") > 20, "{options} {report}");
+        for wrong in ["lost", "duplicated", "foreign", "out_of_order"] {
+            assert_eq!(number(&report, "delivery", wrong), 0, "{wrong} {options} {report}");
+        }
+        assert!(report.get("errors").unwrap().as_array().unwrap().is_empty(), "{report}");
+    }
+}
+
+#[test]
+fn answers_that_are_wrong_are_told_apart() {
+    let address = calls_server::serve();
+    let url = format!("request ws://{address}/ -c 2 --depth 3 --method");
+    let twice = report(&format!("{url} twice"));
+    assert!(number(&twice, "delivery", "duplicated") > 20, "{twice}");
+    for (method, kind, example) in
+        [("nothing", "error_answer", "404 Not Found"), ("other", "wrong_result", r#"{"id":1"#)]
+    {
+        let report = report(&format!("{url} {method}"));
+        let error = &report["errors"][0];
+        assert_eq!(error["kind"].as_str(), Some(kind), "{report}");
+        assert!(error["example"].as_str().unwrap().starts_with(example), "{report}");
+        assert_eq!(number(&report, "throughput", "messages"), 0, "{report}");
+    }
+}
+
+#[test]
+fn a_single_call_prints_what_comes_of_it() {
+    let address = calls_server::serve();
+    let call = |words: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_fulmar-bench"))
+            .args(["call", &format!("http://{address}")])
+            .args(words)
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let printed = |text: &str| (0, text.to_owned(), String::new());
+    assert_eq!(call(&["echo", r#"[{"a":"b"}]"#]), printed("{\"a\":\"b\"}\n"));
+    assert_eq!(call(&["count", "[]", "--subscribe"]), printed("0\n1\n2\n"));
+    assert_eq!(call(&["echo", "--notify"]), printed(""));
+    let (status, out, error) = call(&["nothing"]);
+    assert_eq!((status, &*out), (1, ""));
+    assert!(error.contains("Not Found") && error.contains("404"), "{error}");
+    assert_eq!(call(&["echo", "{}"]).0, 2);
 }
 
 #[test]
@@ -268,6 +330,7 @@ fn says_what_is_wrong_and_with_which_status() {
         "echo --size x",
         "echo ws://127.0.0.1:1/ --threshold cpu_per_message<1us",
         "beside ws://127.0.0.1:1/echo",
+        "request ws://127.0.0.1:1/ --params {}",
         "burst ws://127.0.0.1:1/m --protocol mqtt",
     ] {
         assert_eq!(bench(wrong).status.code(), Some(2), "{wrong}");

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 
-from harness.paths import BENCH, CARGO, FLOOR, FULMAR, PEERS, PEERS_TARGET, ROOT, TARGET
+from harness.paths import BENCH, CALLS, CARGO, FLOOR, FULMAR, PEERS, PEERS_TARGET, ROOT, TARGET
 
 BUILD_SECONDS_MAX = 1800
 BUN_BYTES_MIN = 1 << 20  # a smaller file of that name is the package's placeholder
@@ -23,6 +23,16 @@ def build_fulmar():
         {"CARGO_TARGET_DIR": str(TARGET)},
     )
     return FULMAR, BENCH
+
+
+def build_calls():
+    """Builds the example whose handlers `perf/calls` calls."""
+    _run(
+        [CARGO, "build", "--quiet", "--profile", "dist", "-p", "fulmar", "--example", CALLS.name],
+        ROOT,
+        {"CARGO_TARGET_DIR": str(TARGET)},
+    )
+    return CALLS
 
 
 def floor_binary(build=True):

@@ -18,3 +18,4 @@ PEERS_TARGET = TARGET / "perf-peers"
 
 FULMAR = TARGET / "dist" / "fulmar"
 BENCH = TARGET / "dist" / "fulmar-bench"
+CALLS = TARGET / "dist" / "examples" / "calls"

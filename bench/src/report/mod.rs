@@ -338,6 +338,7 @@ fn throughput(scenario: &str, outcome: &Outcome) -> Throughput {
     let seconds = float(outcome.window.max(1)) / float(SECOND);
     let (unit, count) = match scenario {
         "echo" => ("echoes", outcome.counts.messages),
+        "request" => ("answers", outcome.counts.messages),
         "beside" => ("messages", outcome.counts.messages),
         "churn" => ("handshakes", outcome.counts.messages),
         "idle" => ("connections", outcome.connections),

@@ -14,9 +14,9 @@
 use std::sync::Arc;
 
 use super::broadcast::{Broadcast, OPEN_LOOP_WINDOW, Plan, check};
-use super::echo::{Echo, OPEN_LOOP_DEPTH};
+use super::echo::Echo;
 use super::{Context, Finished, Load, Manner, Outcome, Share, Window, merge, preflight, run_apart};
-use crate::cli::{BesideArgs, EchoArgs, Refill};
+use crate::cli::{BesideArgs, ExchangeArgs, Refill};
 use crate::client::{Fleet, Route, Sink};
 use crate::measure::{Counts, Series};
 use crate::target::Target;
@@ -45,7 +45,7 @@ pub(crate) fn run_beside(context: &Context, args: &BesideArgs) -> Result<Outcome
     if context.common.threads > 1 {
         return Err("this scenario has two threads of its own; leave --threads out".to_owned());
     }
-    let manner = Manner { events_per_poll: EVENTS_PER_TURN, shares_cpu: true, never_sleeps: false };
+    let manner = Manner { events_per_poll: EVENTS_PER_TURN, shares_cpu: true, ..Manner::default() };
     let room = Plan {
         members: args.members,
         window: OPEN_LOOP_WINDOW,
@@ -56,20 +56,18 @@ pub(crate) fn run_beside(context: &Context, args: &BesideArgs) -> Result<Outcome
     };
     check(&room)?;
     preflight(u64::from(args.connections) + room.connections())?;
-    let echo = EchoArgs {
-        url: args.url.clone(),
+    let echo = ExchangeArgs {
         connections: args.connections,
         depth: None,
         refill: Refill::Window,
         rate: Some(args.rate),
         size: args.size,
-        common: args.common.clone(),
     };
     let phase = |silent| {
         let room = Plan { silent, ..room.clone() };
         let sides = run_apart(context, THREADS, |share| match share.index {
             0 => {
-                let echo = Echo::new(context, &echo, &echo_at, OPEN_LOOP_DEPTH, WHOLE);
+                let echo = Echo::paced(context, &echo, &echo_at, WHOLE);
                 let manner = Manner { never_sleeps: true, ..manner };
                 Side::Echo(Box::new(echo.beside_another(manner)))
             }

@@ -1,367 +1,81 @@
-//! Messages that the server sends back on the same connection.
-//!
-//! All frames are encoded before the start, numbered by their place in a ring; a window of any
-//! length is one stretch of one block, so sending copies nothing in this process. The same number
-//! in the reply shows that nothing was lost, repeated or reordered.
+//! Messages that the server sends back on the same connection, in their order.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
-use fulmar_driver::{Block, Piece, SendBatch};
-
-use super::{Context, Finished, Load, Manner, Outcome, Share, Window, preflight, run};
-use crate::cli::{EchoArgs, Refill};
-use crate::client::{Fleet, Route, Sink};
-use crate::clock::Clock;
+use super::exchange::{Answer, Exchange, OPEN_LOOP_DEPTH, Reach, Wording, run_exchange};
+use super::{Context, Outcome, Share};
+use crate::cli::{EchoArgs, ExchangeArgs};
 use crate::frames::{Encoder, Format, STAMP_BYTES};
-use crate::measure::{BEHIND_AFTER, Counts, Delivery, ErrorLog, Series};
-use crate::pace::Pace;
+use crate::measure::ErrorLog;
 use crate::target::Target;
-use crate::walker::Message;
-
-/// Frames under way per connection when the loop is open and no depth is given.
-pub(super) const OPEN_LOOP_DEPTH: u32 = 64;
-/// Most bytes of encoded frames.
-const RING_BYTES_MAX: usize = 1 << 30;
+use crate::walker::{Message, START_BYTES};
 
 /// Runs the scenario.
 ///
 /// # Errors
 /// Why it could not be run, in words.
 pub(crate) fn run_echo(context: &Context, args: &EchoArgs) -> Result<Outcome, String> {
-    let target = Arc::new(Target::parse(&args.url)?);
-    let default_depth = if args.rate.is_some() { OPEN_LOOP_DEPTH } else { 1 };
-    let depth = args.depth.unwrap_or(default_depth);
-    if depth == 0 || args.connections == 0 {
-        return Err("there is nothing to do with 0 connections or a depth of 0".to_owned());
-    }
-    if context.common.threads > args.connections {
-        return Err("there are more threads than connections".to_owned());
-    }
-    let ring_bytes = (args.size + 16).checked_mul(2 * (depth as usize).next_power_of_two());
-    if ring_bytes.is_none_or(|bytes| bytes > RING_BYTES_MAX) {
-        return Err("depth times size is too large: more than 1 GiB of frames".to_owned());
-    }
-    preflight(u64::from(args.connections))?;
-    run(context, |share| Echo::new(context, args, &target, depth, share))
+    let exchange = &args.exchange;
+    run_exchange(context, &args.url, exchange, exchange.size, |share, reach| {
+        Stamped::new(context, exchange.size, share, reach)
+    })
 }
 
 /// The echo connections of one thread.
-pub(super) struct Echo {
-    clock: Clock,
-    format: Format,
-    routes: Vec<Route>,
-    depth: u64,
-    refill: Refill,
-    /// Messages per second of this thread, if the loop is open.
-    rate: Option<f64>,
-    pace: Option<Pace>,
-    window: Window,
-    stopping: bool,
-    lanes: Vec<Lane>,
-    /// Lanes to look at in the next [`Load::act`].
-    dirty: Vec<u32>,
-    /// Intended and actual time of sending, `ring` entries per lane.
-    times: Vec<(u64, u64)>,
-    ring: u64,
-    frames: Vec<u8>,
-    frame_bytes: usize,
-    block: Option<Rc<Block>>,
-    under_way: u64,
-    counts: Counts,
-    delivery: Delivery,
-    response: Series,
-    service: Series,
-    /// How long replies may have waited for the generator to look, if that is asked for.
-    blind: Option<Series>,
-    /// When the kernel was asked for news, this time and the time before.
-    looked: [u64; 2],
-    manner: Manner,
-    errors: ErrorLog,
-}
-
-/// One connection.
-#[derive(Clone, Copy, Debug, Default)]
-struct Lane {
-    sent: u64,
-    received: u64,
-    dirty: bool,
-    gone: bool,
-    /// Whether messages are due that the depth does not allow.
-    held: bool,
-}
+pub(super) type Echo = Exchange<Stamped>;
 
 impl Echo {
-    /// The part of the connections that is `share`'s.
-    pub(super) fn new(
+    /// All connections, in an open loop.
+    pub(super) fn paced(
         context: &Context,
-        args: &EchoArgs,
+        args: &ExchangeArgs,
         target: &Arc<Target>,
-        depth: u32,
         share: Share,
     ) -> Self {
-        let lanes = share.count(args.connections);
-        let route = |at| {
-            let number = share.number(at);
-            context.route(target, number, number, args.connections)
-        };
-        let format = context.format(args.size);
-        let ring = u64::from(depth).next_power_of_two();
-        let mut encoder = Encoder::new(format, context.seed(share.index));
-        let mut frames = Vec::new();
-        // Twice around, so that every window is one stretch.
-        for place in 0..2 * ring {
-            encoder.append(&mut frames, [place % ring, 0]);
-        }
-        let all = f64::from(args.connections);
-        Self {
-            clock: context.clock,
-            format,
-            routes: (0..lanes).map(route).collect(),
-            depth: u64::from(depth),
-            refill: args.refill,
-            rate: args.rate.map(|rate| rate * f64::from(lanes) / all),
-            pace: None,
-            window: Window::default(),
-            stopping: false,
-            lanes: vec![Lane::default(); lanes as usize],
-            dirty: Vec::new(),
-            times: vec![(0, 0); lanes as usize * usize::try_from(ring).unwrap_or(0)],
-            ring,
-            frames,
-            frame_bytes: encoder.frame_bytes(),
-            block: None,
-            under_way: 0,
-            counts: Counts::default(),
-            delivery: Delivery::default(),
-            response: Series::new("response"),
-            service: Series::new("service"),
-            blind: None,
-            looked: [0; 2],
-            manner: Manner::default(),
-            errors: ErrorLog::default(),
-        }
-    }
-
-    /// Runs next to another load, and watches how that holds up this one.
-    pub(super) fn beside_another(self, manner: Manner) -> Self {
-        Self { manner, blind: Some(Series::new("blind")), ..self }
-    }
-
-    fn time_at(&self, lane: u32, message: u64) -> usize {
-        // A lane's index and the place in its ring fit: the vector was allocated so.
-        let index = u64::from(lane) * self.ring + (message & (self.ring - 1));
-        usize::try_from(index).unwrap_or(usize::MAX)
-    }
-
-    /// Sends what lane `index` may send now, in one batch.
-    fn feed(&mut self, fleet: &mut Fleet, index: u32) {
-        let Some(lane) = self.lanes.get_mut(index as usize) else {
-            return;
-        };
-        lane.dirty = false;
-        if lane.gone {
-            return;
-        }
-        let now = self.clock.now();
-        let under_way = lane.sent - lane.received;
-        let room = self.depth - under_way;
-        let count = match self.pace {
-            None if self.stopping => 0,
-            None if self.refill == Refill::Window && under_way > 0 => 0,
-            None => room,
-            Some(pace) => {
-                let due = pace.dealt_to(index) - lane.sent;
-                let was_held = std::mem::replace(&mut lane.held, due > room);
-                let count = due.min(room);
-                for number in lane.sent..lane.sent + count {
-                    let late = now.saturating_sub(pace.time(index, number));
-                    self.counts.behind += u64::from(late > BEHIND_AFTER && !was_held);
-                }
-                count
-            }
-        };
-        if count == 0 {
-            return;
-        }
-        let first = lane.sent;
-        lane.sent += count;
-        for number in first..first + count {
-            let intended = self.pace.map_or(now, |pace| pace.time(index, number));
-            let at = self.time_at(index, number);
-            if let Some(times) = self.times.get_mut(at) {
-                *times = (intended, now);
-            }
-        }
-        self.under_way += count;
-        self.counts.sent += count;
-        self.delivery.published += count;
-        self.send(fleet, index, first & (self.ring - 1), count);
-    }
-
-    fn send(&mut self, fleet: &mut Fleet, index: u32, place: u64, count: u64) {
-        let block =
-            self.block.get_or_insert_with(|| fleet.block(std::mem::take(&mut self.frames))).clone();
-        // The ring has at most 1 GiB, so offsets fit.
-        let offset =
-            |frames: u64| u32::try_from(frames * self.frame_bytes as u64).unwrap_or(u32::MAX);
-        let mut batch = SendBatch::default();
-        batch.push_piece(Piece { block, range: offset(place)..offset(place + count) }, 0);
-        drop(fleet.send(index, batch));
+        let reach = Reach::of::<Stamped>(OPEN_LOOP_DEPTH);
+        let wording = Stamped::new(context, args.size, share, reach);
+        Self::new(context, args, target, reach, share, wording)
     }
 }
 
-impl Sink for Echo {
+/// Messages with their place at the beginning, if they are long enough.
+pub(super) struct Stamped {
+    format: Format,
+    encoder: Encoder,
+    ring: u64,
+}
+
+impl Stamped {
+    fn new(context: &Context, size: usize, share: Share, reach: Reach) -> Self {
+        let format = context.format(size);
+        let encoder = Encoder::new(format, context.seed(share.index));
+        Self { format, encoder, ring: reach.ring }
+    }
+}
+
+impl Wording for Stamped {
+    const IN_ORDER: bool = true;
+
+    fn append(&mut self, place: u64, out: &mut Vec<u8>) {
+        self.encoder.append(out, [place, 0]);
+    }
+
     #[inline]
-    fn message(&mut self, slot: u32, message: Message<'_>, now: u64) {
-        let Some(lane) = self.lanes.get_mut(slot as usize) else {
-            return;
-        };
-        let stamp = self.format.read_stamp(message.start);
-        let stamped = self.format.size >= STAMP_BYTES;
-        if lane.received == lane.sent || (stamped && stamp.is_none_or(|s| s >= self.ring)) {
-            self.delivery.foreign += 1;
-            return;
+    fn read(&self, message: Message<'_>, next: u64, errors: &mut ErrorLog) -> Option<Answer> {
+        let size = self.format.size;
+        let mut is_next = true;
+        if size >= STAMP_BYTES {
+            let stamp = self.format.read_stamp(message.start).filter(|stamp| *stamp < self.ring)?;
+            is_next = stamp == next;
         }
-        let number = lane.received;
-        lane.received += 1;
-        let empty = lane.received == lane.sent;
-        let refill = match self.pace {
-            Some(_) => lane.held,
-            None => empty || self.refill == Refill::Each,
-        };
-        if refill && !std::mem::replace(&mut lane.dirty, true) {
-            self.dirty.push(slot);
+        if message.length != size as u64 {
+            let length = message.length;
+            errors.add("wrong_length", || format!("{length} bytes instead of {size}"));
         }
-        self.under_way -= 1;
-        self.counts.messages += 1;
-        self.counts.bytes += message.length;
-        self.delivery.delivered += 1;
-        if stamped && stamp != Some(number & (self.ring - 1)) {
-            self.delivery.out_of_order += 1;
-        }
-        if message.length != self.format.size as u64 {
-            let (length, size) = (message.length, self.format.size);
-            self.errors.add("wrong_length", || format!("{length} bytes instead of {size}"));
-        }
-        let at = self.time_at(slot, number);
-        let Some(&(intended, sent)) = self.times.get(at) else {
-            return;
-        };
-        if self.window.contains(intended) {
-            self.response.record(now.saturating_sub(intended));
-            if self.pace.is_some() {
-                self.service.record(now.saturating_sub(sent));
-            }
-            if let Some(blind) = &mut self.blind {
-                // It was not there the time before, or that would have brought it.
-                blind.record(now.saturating_sub(self.looked[1].max(sent)));
-            }
-        }
+        Some(Answer { place: next, is_next, is_failure: false })
     }
 
-    fn ended(&mut self, slot: u32, _expected: bool, _now: u64) {
-        let Some(lane) = self.lanes.get_mut(slot as usize) else {
-            return;
-        };
-        self.under_way -= lane.sent - lane.received;
-        self.delivery.lost += lane.sent - lane.received;
-        lane.received = lane.sent;
-        lane.gone = true;
-    }
-}
-
-impl Load for Echo {
-    fn manner(&self) -> Manner {
-        self.manner
-    }
-
-    fn routes(&self) -> Vec<Route> {
-        self.routes.clone()
-    }
-
-    fn begin(&mut self, start: u64, window: Window) {
-        self.window = window;
-        let lanes = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
-        self.pace = self.rate.map(|rate| Pace::new(rate, lanes, start));
-        if self.pace.is_none() {
-            self.lanes.iter_mut().for_each(|lane| lane.dirty = true);
-            self.dirty.extend(0..lanes);
-        }
-    }
-
-    fn act(&mut self, fleet: &mut Fleet, now: u64) {
-        self.looked = [now, self.looked[0]];
-        if let Some(pace) = &mut self.pace {
-            let (lanes, dirty) = (&mut self.lanes, &mut self.dirty);
-            pace.advance(now.min(self.window.until - 1), |index| {
-                if let Some(lane) = lanes.get_mut(index as usize)
-                    && !std::mem::replace(&mut lane.dirty, true)
-                {
-                    dirty.push(index);
-                }
-            });
-        }
-        let mut dirty = std::mem::take(&mut self.dirty);
-        for index in dirty.drain(..) {
-            self.feed(fleet, index);
-        }
-        self.dirty = dirty;
-    }
-
-    fn next_due(&self) -> Option<u64> {
-        self.pace.map(|pace| pace.next())
-    }
-
-    fn stop(&mut self) {
-        self.stopping = true;
-    }
-
-    fn outstanding(&self) -> u64 {
-        self.under_way + self.dirty.len() as u64
-    }
-
-    fn under_way(&self) -> u64 {
-        self.under_way
-    }
-
-    fn counts(&self) -> Counts {
-        self.counts
-    }
-
-    fn latency(&self) -> &Series {
-        &self.response
-    }
-
-    fn finish(mut self, now: u64) -> Finished {
-        for index in 0..u32::try_from(self.lanes.len()).unwrap_or(u32::MAX) {
-            let Some(&lane) = self.lanes.get(index as usize) else {
-                break;
-            };
-            // What has not come back has waited so long at least; to leave it out would make an
-            // overloaded server look fast.
-            for number in lane.received..lane.sent {
-                if let Some(&(intended, _)) = self.times.get(self.time_at(index, number))
-                    && self.window.contains(intended)
-                {
-                    self.response.record(now.saturating_sub(intended));
-                }
-            }
-            let Some(pace) = self.pace else { continue };
-            for intended in pace.unsent(index, lane.sent) {
-                self.delivery.unsent += 1;
-                if self.window.contains(intended) {
-                    self.response.record(now.saturating_sub(intended));
-                }
-            }
-        }
-        self.delivery.expected = self.delivery.published;
-        self.delivery.lost += self.under_way;
-        let mut series = vec![self.response];
-        if self.pace.is_some() {
-            series.push(self.service);
-        }
-        series.extend(self.blind);
-        Finished { series, delivery: Some(self.delivery), errors: self.errors }
+    fn shown_bytes(&self) -> usize {
+        START_BYTES
     }
 }

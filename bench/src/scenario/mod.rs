@@ -5,7 +5,9 @@ pub(crate) mod broadcast;
 pub(crate) mod burst;
 pub(crate) mod churn;
 pub(crate) mod echo;
+mod exchange;
 pub(crate) mod idle;
+pub(crate) mod request;
 pub(crate) mod slow;
 mod worker;
 
@@ -23,6 +25,7 @@ use crate::progress::{Live, Progress, set};
 use crate::server_usage::{Sample, Watched, open_files_max};
 use crate::target::Target;
 use crate::units::nanoseconds;
+use crate::walker::START_BYTES;
 
 /// Descriptors a run needs besides its connections.
 const OTHER_FILES: u64 = 64;
@@ -69,11 +72,18 @@ pub(crate) struct Manner {
     /// Whether an open loop polls without a rest as well, as a closed one does:
     /// a CPU that has slept takes tens of microseconds longer for the first things it does.
     pub(crate) never_sleeps: bool,
+    /// Bytes of every message that the load is shown.
+    pub(crate) shown_bytes: usize,
 }
 
 impl Default for Manner {
     fn default() -> Self {
-        Self { events_per_poll: 64, shares_cpu: false, never_sleeps: false }
+        Self {
+            events_per_poll: 64,
+            shares_cpu: false,
+            never_sleeps: false,
+            shown_bytes: START_BYTES,
+        }
     }
 }
 

@@ -41,8 +41,8 @@ pub(super) fn work<L: Load>(
             return Err(format!("cannot run on CPU {id}"));
         }
     }
-    let mut fleet =
-        Fleet::new(context.clock, manner.events_per_poll).map_err(|error| error.to_string())?;
+    let fleet = Fleet::new(context.clock, manner.events_per_poll);
+    let mut fleet = fleet.map_err(|error| error.to_string())?.show(manner.shown_bytes);
     let routes = load.routes();
     add(&context.live.wanted, routes.len() as u64);
     connect_all(context, share.index, &mut fleet, &routes)?;

@@ -2,6 +2,7 @@
 //! repeated: timed by `parts`, counted in instructions by `instructions`.
 #![allow(dead_code, reason = "each of the benches that share this uses its share of it")]
 
+mod calls;
 mod letters;
 mod room;
 pub(crate) mod server;
@@ -32,6 +33,9 @@ pub(crate) const SHARD: &[Part] = &[
     Part { name: "wheel/turn-nothing-due", times: 5000, elements: 1, make: timers::nothing_due },
     Part { name: "wheel/arm-and-fire-1000", times: 50, elements: 1000, make: timers::fire },
     Part { name: "mailbox/letter", times: 2000, elements: 1, make: || letters::turn(1) },
+    Part { name: "call/sent-back-16", times: 200, elements: 16, make: calls::sent_back },
+    Part { name: "call/on-shard-16", times: 200, elements: 16, make: calls::on_shard },
+    Part { name: "call/on-worker-16", times: 100, elements: 16, make: calls::on_worker },
     Part { name: "mailbox/letters-32", times: 100, elements: 32, make: || letters::turn(32) },
 ];
 
