@@ -27,6 +27,8 @@
 //! }
 //! ```
 //!
+//! The `guide` of this documentation, which is `docs/EMBEDDING.md`, goes through all of it.
+//!
 //! # Features
 //! - `client`: calls servers that speak alien-rpc.
 //! - `encryption`: the key exchange of the `event` dialect (ECDH P-256, AES-256-GCM).
@@ -113,12 +115,11 @@ pub use fulmar_dialect as dialect;
 #[cfg(feature = "types")]
 pub use fulmar_types as types;
 
-/// The pages of the documentation whose examples are tests.
-#[cfg(doctest)]
-mod pages {
-    #[doc = include_str!("../../README.md")]
-    struct Readme;
+#[cfg(doc)]
+#[doc = include_str!("../../docs/EMBEDDING.md")]
+pub mod guide {}
 
-    #[doc = include_str!("../../docs/EMBEDDING.md")]
-    struct Embedding;
-}
+/// A page of the documentation whose examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
