@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
-use fulmar_dialect::Ask;
+use fulmar_dialect::{Ask, CallId};
 use fulmar_driver::SocketId;
 
 use crate::awake::AwakeFlag;
@@ -27,6 +27,8 @@ pub(crate) enum Mail {
     Publish { publication: Publication },
     /// What became of a call.
     Reply { lane: u32, serial: u32, reply: OwnedReply },
+    /// What became of a call that is noted nowhere, in its turn.
+    Answer { socket: SocketId, call: CallId, reply: OwnedReply },
     /// A handler returned although its call is not settled.
     Returned { lane: u32, serial: u32 },
     /// A message came back sealed.
@@ -58,6 +60,7 @@ impl fmt::Debug for Mail {
             Self::Ask { .. } => "Ask",
             Self::Publish { .. } => "Publish",
             Self::Reply { .. } => "Reply",
+            Self::Answer { .. } => "Answer",
             Self::Returned { .. } => "Returned",
             Self::Sealed { .. } => "Sealed",
             Self::Stats(_) => "Stats",
@@ -122,6 +125,11 @@ impl Post {
         {
             wake();
         }
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.sender.is_empty()
     }
 
     /// Whether what may be refused is refused.

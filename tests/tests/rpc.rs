@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use fulmar::dialect::rpc::Rpc;
 use fulmar::handler::Subscription;
+use fulmar::text::Text;
 use fulmar::{
-    Args, CallError, Connection, Endpoint, Promise, Result, Running, Server, State, Stream, Value,
+    Arg, Args, CallError, Connection, Endpoint, Promise, Result, Running, Server, State, Stream,
+    Value, inline,
 };
 use fulmar_tests::client::Client;
 use fulmar_tests::{eventually, server};
@@ -47,6 +49,40 @@ fn start() -> Running {
 fn ask(client: &mut Client, text: &str) -> String {
     client.text(text);
     client.expect_text()
+}
+
+#[test]
+fn what_a_handler_on_the_shard_asked_for_comes_before_its_answer() {
+    let enter = inline(|peer: Connection, Args((room,)): Args<(String,)>| {
+        drop(peer.join(&room));
+        for n in 0..3 {
+            peer.send_text(format!("{n}"));
+        }
+        "entered"
+    });
+    let shout = inline(|peer: Connection, Arg(text): Arg<String>| {
+        drop(peer.join("all"));
+        peer.send_text("first");
+        drop(peer.room("all").publish("said", &text));
+        "last"
+    });
+    let server = server::start(
+        server::config(),
+        vec![
+            Endpoint::new("/ws").speaks(Rpc::default()).route("enter", enter),
+            Endpoint::new("/text").speaks(Text::default()).on_message(shout),
+        ],
+    );
+    let mut client = Client::open(server.local_addr(), "/ws");
+    let entered = ask(&mut client, r#"{"id":1,"method":"enter","params":["r"]}"#);
+    assert_eq!(entered, r#"{"id":1,"result":"entered"}"#, "rpc clients are told nothing else");
+    let mut client = Client::open(server.local_addr(), "/text");
+    client.text("hello");
+    assert_eq!(client.expect_text(), "first");
+    let mut rest = [client.expect_text(), client.expect_text()];
+    rest.sort();
+    assert_eq!(rest, ["hello", "last"]);
+    server.stop();
 }
 
 #[test]

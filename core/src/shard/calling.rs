@@ -15,6 +15,7 @@ use super::Shard;
 use super::calls::{Caller, Lane, PendingCall};
 use super::connection::{NO_LANE, OWES, PAUSED_ADMISSION, PAUSED_CALLS};
 use super::inline_calls::Inline;
+use crate::mailbox::Mail;
 use crate::reason::Reason;
 use crate::worker::{Control, Job, OwnedReply, ReplyTo, settle};
 
@@ -55,7 +56,13 @@ impl Shard {
             let lane = self.lanes.get(key as usize)?;
             if lane.may_run(order, object, most) {
                 let inline = Inline { call, target, member, get, args, order, object };
-                return self.call_inline(key, inline);
+                let reply = self.call_inline(key, inline)?;
+                if self.post.is_empty() {
+                    return Some(reply);
+                }
+                // What the handler asked of its connection comes first. Answers are never refused.
+                let _gone = self.post.post(Mail::Answer { socket, call, reply });
+                return None;
             }
         }
         let waiting = self.lanes.get(key as usize).map_or(0, Lane::waiting);
@@ -81,6 +88,14 @@ impl Shard {
         }
         self.pump(key);
         None
+    }
+
+    /// The answer to a call that is noted nowhere.
+    pub(super) fn on_answer(&mut self, socket: SocketId, call: CallId, mut reply: OwnedReply) {
+        self.with_talk(socket, |session, host| {
+            session.on_reply(call, lent(&mut reply), host);
+        });
+        dispose(self, reply);
     }
 
     /// Calls that should have been answered by now are, and stopped.

@@ -246,6 +246,7 @@ impl Shard {
                 self.output.publish(None, publication);
             }
             Mail::Reply { lane, serial, reply } => self.on_reply(lane, serial, reply),
+            Mail::Answer { socket, call, reply } => self.on_answer(socket, call, reply),
             Mail::Returned { lane, serial } => self.on_returned(lane, serial),
             Mail::Sealed { socket, ticket, frame } => self.on_sealed(socket, ticket, frame),
             Mail::Stats(to) => {
