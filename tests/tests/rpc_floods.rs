@@ -192,8 +192,8 @@ fn a_thousand_open_subscriptions_do_not_make_a_call_slower() {
         times[0].push(round(&mut idle));
         times[1].push(round(&mut busy));
     }
-    times.iter_mut().for_each(|times| times.sort());
-    let [without, with] = times.each_ref().map(|times| times[times.len() / 2]);
+    // The least of them is what it takes; the rest is what else the machine did.
+    let [without, with] = times.each_ref().map(|times| *times.iter().min().unwrap());
     assert!(with < without * 3 / 2, "{with:?} instead of {without:?}: {times:?}");
     server.kill();
 }

@@ -118,11 +118,12 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         server = server.fabric(fabric::Options::new(url));
     }
     let running = server.start(format!("127.0.0.1:{port}"))?;
-    #[expect(clippy::print_stdout, reason = "whoever started it waits for this line")]
-    {
-        println!("READY {}", running.local_addr().port());
-    }
+    let port = running.local_addr().port();
     let (stopper, waiter) = running.split();
     let _first = world.stopper.set(stopper);
+    #[expect(clippy::print_stdout, reason = "whoever started it waits for this line")]
+    {
+        println!("READY {port}");
+    }
     Ok(waiter.wait()?)
 }
