@@ -118,7 +118,7 @@ reasons! {
     DroppedBacklog = "dropped_backlog", 0, "backpressure.bytes_max";
     /// Answered: a call that its handler did not answer in time.
     CallTimeout = "call_timeout", 504, "endpoint.route.timeout";
-    /// Answered: a call that its client made too soon.
+    /// Answered: a call with code 429, as the rates of routes have it.
     RateLimited = "rate_limited", 429, "endpoint.route.rate";
     /// Dropped: a publication that its room's home had no room for.
     DroppedMailbox = "dropped_mailbox", 0, "limits.mailbox_max";

@@ -78,7 +78,7 @@ impl Timer {
     /// Waits for this long; not less. Dropped, it is forgotten.
     ///
     /// # Panics
-    /// If the system has no thread for it, the first time it is waited for.
+    /// Where it is waited for, if the system has no thread for timers and there is none yet.
     pub fn sleep(&self, time: Duration) -> Sleep {
         Sleep { timer: self.clone(), due: self.now().saturating_add(time), key: None }
     }
@@ -135,11 +135,11 @@ impl Timer {
         if self.0.is_simulated || state.has_thread {
             return;
         }
-        state.has_thread = true;
         let timer = self.clone();
         let thread = std::thread::Builder::new().name("fulmar-timer".to_owned());
-        let started = thread.spawn(move || timer.keep());
-        assert!(started.is_ok(), "the system has no thread for timers");
+        state.has_thread = thread.spawn(move || timer.keep()).is_ok();
+        // Whoever waits next tries again.
+        assert!(state.has_thread, "the system has no thread for timers");
     }
 }
 

@@ -19,8 +19,6 @@ pub struct Cancelled(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     is_cancelled: AtomicBool,
-    /// Whether there is anything to do at the end; spares most calls the lock.
-    is_awaited: AtomicBool,
     deferred: Mutex<Deferred>,
 }
 
@@ -66,10 +64,7 @@ impl Cancelled {
     pub fn defer(&self, work: impl FnOnce(&End) + Send + 'static) {
         let mut deferred = self.0.deferred.lock().unwrap_or_else(PoisonError::into_inner);
         match deferred.end.clone() {
-            None => {
-                deferred.work.push(Box::new(work));
-                self.0.is_awaited.store(true, Ordering::Release);
-            }
+            None => deferred.work.push(Box::new(work)),
             Some(end) => {
                 drop(deferred);
                 work(&end);

@@ -1,7 +1,7 @@
 //! One error type; each dialect spells it in its own way.
 use std::borrow::Cow;
 
-use crate::Value;
+use crate::{Payload, Value};
 
 /// Why a call failed, as a client may learn it.
 ///
@@ -87,12 +87,37 @@ impl CallError {
         self
     }
 
+    /// The same with the place in the arguments that it is about, as a JSON pointer (RFC 6901): in
+    /// the field `path`, and in `value` what is there, if that is at most 1024 bytes of JSON.
+    #[must_use]
+    pub fn at(self, path: &str, value: Option<&Value>) -> Self {
+        let error = self.field("path", path);
+        let is_short = |value: &&Value| {
+            sonic_rs::to_string(value).is_ok_and(|json| json.len() <= VALUE_BYTES_MAX)
+        };
+        match value.filter(is_short) {
+            Some(value) => error.field("value", value.clone()),
+            None => error,
+        }
+    }
+
+    /// The same with what is there as JSON text.
+    #[must_use]
+    pub fn at_json(self, path: &str, json: Option<&str>) -> Self {
+        let json = json.filter(|json| json.len() <= VALUE_BYTES_MAX);
+        let value = json.and_then(|json| Payload::json(json).into_value().ok());
+        self.at(path, value.as_ref())
+    }
+
     /// The same with the error that led to it, as JavaScript's `cause`.
     #[must_use]
     pub fn cause(self, cause: Self) -> Self {
         self.field("cause", Value::Error(Box::new(cause)))
     }
 }
+
+/// What does not fit is shown to the client if it is not longer than this, in bytes of JSON.
+const VALUE_BYTES_MAX: usize = 1024;
 
 impl<E: std::error::Error> From<E> for CallError {
     fn from(error: E) -> Self {

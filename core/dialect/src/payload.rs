@@ -58,7 +58,7 @@ impl<'a> Payload<'a> {
             Form::Rich => Ok(Payload::Rich(value::to_value(value)?)),
             Form::Raw => match value::to_raw(value) {
                 Some(raw) => Ok(raw),
-                None => Ok(Payload::Json(Cow::Owned(sonic_rs::to_string(value)?))),
+                None => Ok(Payload::Json(Cow::Owned(json_of(value)?))),
             },
         }
     }
@@ -71,10 +71,7 @@ impl<'a> Payload<'a> {
     pub fn decode<T: DeserializeOwned>(self) -> Result<T, CallError> {
         match self {
             Payload::Undefined => value::from_value(Value::Undefined),
-            Payload::Json(text) if is_deep(&text) => {
-                Err(CallError::bad_arguments("JSON is nested too deeply"))
-            }
-            Payload::Json(text) => sonic_rs::from_str(&text).map_err(|_| value::misfit::<T>(&text)),
+            Payload::Json(text) => decode_json(&text),
             Payload::Text(text) => value::from_value(Value::String(text.into())),
             Payload::Binary(bytes) => value::from_value(Value::bytes(bytes.into_owned())),
             Payload::Rich(value) => value::from_value(value),
@@ -151,6 +148,13 @@ fn json_of<T: Serialize + ?Sized>(value: &T) -> Result<String, CallError> {
 
 /// A buffer that is larger than this is not kept for the next value, in bytes.
 const BUFFER_KEPT: usize = 64 << 10;
+
+fn decode_json<T: DeserializeOwned>(text: &str) -> Result<T, CallError> {
+    if is_deep(text) {
+        return Err(CallError::bad_arguments("JSON is nested too deeply"));
+    }
+    sonic_rs::from_str(text).map_err(|_| value::misfit::<T>(text))
+}
 
 fn is_empty_list(json: &str) -> bool {
     let inner = json.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -247,13 +251,11 @@ impl Args<'_> {
     /// Code 400 if they do not fit.
     pub fn decode_list<T: DeserializeOwned>(self) -> Result<T, CallError> {
         match self {
-            Args::List(Payload::Json(text)) if !is_deep(&text) => match sonic_rs::from_str(&text) {
-                Ok(list) => Ok(list),
+            Args::List(Payload::Json(text)) => decode_json(&text).or_else(|misfit| {
                 // To serde `()` is nothing rather than a list of nothing.
-                Err(_) if is_empty_list(&text) => value::from_value(Value::Undefined)
-                    .map_err(|_: CallError| value::misfit::<T>(&text)),
-                Err(_) => Err(value::misfit::<T>(&text)),
-            },
+                let nothing = is_empty_list(&text).then(|| value::from_value(Value::Undefined));
+                nothing.and_then(Result::ok).ok_or(misfit)
+            }),
             Args::List(list) => list.decode(),
             Args::One(one) | Args::Event(EventArgs { data: one, .. }) => {
                 value::from_value(Value::Array(vec![one.into_value()?]))

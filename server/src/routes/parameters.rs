@@ -10,9 +10,6 @@ use std::borrow::Cow;
 /// The parameters of a call, as JSON: a list.
 pub(super) struct Parameters<'a>(Cow<'a, str>);
 
-/// What does not fit is shown to the client if it is not longer than this, in bytes.
-const VALUE_BYTES_MAX: usize = 1024;
-
 impl<'a> Parameters<'a> {
     /// Those of a call; an event has its data as the only one.
     pub(super) fn of(args: Args<'a>) -> Result<Self, CallError> {
@@ -68,12 +65,7 @@ impl<'a> Parameters<'a> {
 /// Parameters that do not fit, in the words of alien-rpc's schema errors: where in them the fault
 /// is, and what is there.
 pub(super) fn refused(path: &str, message: &str, value: Option<&str>) -> CallError {
-    let error = CallError::bad_arguments(message.to_owned()).field("path", path);
-    let value = value.filter(|value| value.len() <= VALUE_BYTES_MAX);
-    match value.and_then(|value| Payload::json(value).into_value().ok()) {
-        Some(value) => error.field("value", value),
-        None => error,
-    }
+    CallError::bad_arguments(message.to_owned()).at_json(path, value)
 }
 
 fn written(payload: &Payload<'_>, before: &str, after: &str) -> Result<String, CallError> {

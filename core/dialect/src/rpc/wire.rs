@@ -2,7 +2,7 @@
 use std::{borrow::Cow, cell::Cell, io::Write as _};
 
 use super::calls::Id;
-use crate::{CallError, Host, Message, Payload, Position, Value, json, value};
+use crate::{CallError, Host, Message, Payload, Position, Value, json};
 
 /// What a client says, borrowed from its message. Members that come twice count as JavaScript has
 /// them: the last one.
@@ -75,10 +75,7 @@ pub(super) fn first(params: &str) -> Option<&str> {
 /// `params` that are no list, in the words of alien-rpc's schema errors: where in them the fault
 /// is (the empty path is all of them), and what is there.
 pub(super) fn not_a_list(params: Option<&str>) -> CallError {
-    let value = params.filter(|params| params.len() <= value::VALUE_BYTES_MAX);
-    let value = value.and_then(|params| Payload::json(params).into_value().ok());
-    let error = CallError::with_code(400, "Expected params to be an array");
-    value::misfit_at(error, "", value.as_ref())
+    CallError::with_code(400, "Expected params to be an array").at_json("", params)
 }
 
 /// Sends one frame.

@@ -5,9 +5,6 @@ use serde_path_to_error::Segment;
 use super::{Value, de::FromValueDeserializer};
 use crate::CallError;
 
-/// What is wrong is shown to the client if it is not longer than this, in bytes of JSON.
-pub(crate) const VALUE_BYTES_MAX: usize = 1024;
-
 /// The error for JSON that did not decode as `T`: code 400, `path` as a JSON pointer (RFC 6901)
 /// that begins at the arguments, and the `value` there if it is short. Decodes once more, slowly:
 /// almost all fits the first time.
@@ -35,18 +32,7 @@ pub(crate) fn misfit<T: DeserializeOwned>(json: &str) -> CallError {
         path.push('/');
         path.push_str(&name.replace('~', "~0").replace('/', "~1"));
     }
-    at(CallError::bad_arguments(error.inner().0.clone()), &path, place)
-}
-
-/// The error with the place that it is about.
-pub(crate) fn at(error: CallError, path: &str, value: Option<&Value>) -> CallError {
-    let error = error.field("path", path);
-    let is_short =
-        |value: &&Value| sonic_rs::to_string(value).is_ok_and(|json| json.len() <= VALUE_BYTES_MAX);
-    match value.filter(is_short) {
-        Some(value) => error.field("value", value.clone()),
-        None => error,
-    }
+    CallError::bad_arguments(error.inner().0.clone()).at(&path, place)
 }
 
 fn child<'a>(value: &'a Value, segment: &Segment) -> Option<&'a Value> {

@@ -15,7 +15,7 @@ mod textual;
 
 pub use carried::{BigInt, Bytes, Date};
 pub use de::{FromValueDeserializer, Misfit, from_value};
-pub(crate) use misfit::{VALUE_BYTES_MAX, at as misfit_at, misfit};
+pub(crate) use misfit::misfit;
 pub use ser::{is_undefined, to_raw, to_value};
 pub use textual::{base64, from_base64, from_iso, iso};
 
