@@ -78,6 +78,8 @@ pub mod rpc;
 pub mod session;
 pub mod stub;
 pub mod target;
+#[cfg(test)]
+mod testing;
 pub mod text;
 pub mod transcript;
 pub mod value;

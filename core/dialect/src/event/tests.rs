@@ -3,8 +3,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    Ask, CallError, CallId, Effect, Host, Identity, Link, Object, Outbox, Position, Publication,
-    Reply, Seal, Subscribed, Value, Verdict, transcript::play,
+    Ask, CallError, CallId, Effect, Host, Identity, Position, Publication, Reply, Seal, Subscribed,
+    Value, Verdict,
+    testing::{self, Dice},
+    transcript::play,
 };
 
 fn plays(options: EventOptions, script: &str) {
@@ -174,14 +176,7 @@ struct Counting {
     closed: usize,
     joined: usize,
     calls: Vec<CallId>,
-    seed: u64,
-}
-
-impl Counting {
-    fn random(&mut self, below: usize) -> usize {
-        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        usize::try_from(self.seed >> 33).unwrap() % below
-    }
+    dice: Dice,
 }
 
 impl Host for Counting {
@@ -211,20 +206,6 @@ impl Host for Counting {
     }
 }
 
-struct Nowhere;
-
-impl Outbox for Nowhere {
-    fn post(&self, _connection: u64, _ask: Ask) {}
-}
-
-struct Nothing;
-
-impl crate::Target for Nothing {
-    fn call(&self, _member: &str, _call: crate::Call<'_>) -> crate::Outcome {
-        crate::Outcome::Missing
-    }
-}
-
 const MESSAGES: [&str; 8] = [
     r#"{"event":"authenticate","data":{"token":"ada","publicKey":"x"}}"#,
     r#"{"event":"join","data":{"rooms":["a","b","ws:c"]}}"#,
@@ -238,52 +219,29 @@ const MESSAGES: [&str; 8] = [
 
 const ODD: &[u8] = b"{}[]\",:\\01ew \xff";
 
-fn mutated(host: &mut Counting) -> Vec<u8> {
-    let mut bytes = MESSAGES[host.random(MESSAGES.len())].as_bytes().to_vec();
-    if host.random(2) == 0 {
-        for _ in 0..=host.random(4) {
-            let at = host.random(bytes.len());
-            bytes[at] = ODD[host.random(ODD.len())];
-        }
-    }
-    bytes
-}
-
 fn open(options: EventOptions, host: &mut Counting) -> Box<dyn Session> {
-    let link = Link::new(Arc::new(Nowhere), 1);
-    let mut session = Event::new(options).open(&OpenRequest {
-        path: "/ws",
-        query: "",
-        parameters: &[],
-        headers: &[],
-        subprotocol: None,
-        peer: ([127, 0, 0, 1], 1).into(),
-        id: 1,
-        identity: None,
-        link: &link,
-        main: &Object::new(Nothing),
-    });
-    session.on_open(host);
-    session
+    testing::open(&Event::new(options), host)
 }
 
 /// One thing that could happen; whether it was a message.
 fn happens(session: &mut dyn Session, host: &mut Counting) -> bool {
-    match host.random(10) {
+    match host.dice.below(10) {
         0..6 => {
-            let bytes = mutated(host);
+            let bytes = host.dice.mutated(&MESSAGES, ODD);
             match str::from_utf8(&bytes) {
-                Ok(text) if host.random(2) == 0 => session.on_message(Message::Text(text), host),
+                Ok(text) if host.dice.below(2) == 0 => {
+                    session.on_message(Message::Text(text), host)
+                }
                 _ => session.on_message(Message::Binary(&bytes), host),
             }
             return true;
         }
         6..9 if !host.calls.is_empty() => {
-            let index = host.random(host.calls.len());
+            let index = host.dice.below(host.calls.len());
             let call = host.calls[index];
             let error = CallError::new("no");
             let accepted = Verdict::Accepted(Identity::user("ada").until(5));
-            let reply = match host.random(7) {
+            let reply = match host.dice.below(7) {
                 0 => Reply::Error(&error),
                 1 => Reply::Missing,
                 2 => Reply::Item(Payload::json("1")),
@@ -294,7 +252,7 @@ fn happens(session: &mut dyn Session, host: &mut Counting) -> bool {
             session.on_reply(call, reply, host);
         }
         6..9 => {}
-        _ if host.random(20) == 0 => session.on_deadline(host),
+        _ if host.dice.below(20) == 0 => session.on_deadline(host),
         _ => {
             let (settler, _promise) = crate::Promise::<Value>::pair();
             session.on_ask(Ask::Join { room: "x".into(), import: None, settler }, host);
@@ -306,12 +264,12 @@ fn happens(session: &mut dyn Session, host: &mut Counting) -> bool {
 #[test]
 fn whatever_a_client_sends_has_at_most_one_consequence() {
     for seed in 0..400 {
-        let mut host = Counting { seed, ..Counting::default() };
+        let mut host = Counting { dice: Dice(seed), ..Counting::default() };
         let encryption = [Encryption::Off, Encryption::Offered, Encryption::Required];
         let join = [JoinPolicy::Ask, JoinPolicy::Anybody, JoinPolicy::Nobody];
         let options = EventOptions {
-            encryption: encryption[host.random(3)],
-            join: join[host.random(3)].clone(),
+            encryption: encryption[host.dice.below(3)],
+            join: join[host.dice.below(3)].clone(),
             ..EventOptions::default()
         };
         let mut session = open(options, &mut host);

@@ -18,8 +18,8 @@
 //!
 //! Requests overlap and are answered as they are done; notifications are handled one after the
 //! other. A handler that answers with a room makes a subscription of it: each message of the room
-//! is a result, until the client cancels or the server leaves the room. Where the handler wants it so,
-//! each comes with its place in the room, `{"epoch":1,"number":7,"data":...}`.
+//! is a result, until the client cancels or the server leaves the room. Where the handler wants it
+//! so, each comes with its place in the room, `{"epoch":1,"number":7,"data":...}`.
 //!
 //! Where alien-rpc's own server answers nothing or goes on for ever, this one does not:
 //!

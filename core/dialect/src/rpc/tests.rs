@@ -5,8 +5,10 @@ use serde::Deserialize;
 
 use super::*;
 use crate::{
-    Ask, CallError, CallId, Effect, Envelope, Host, Link, Object, Order, Outbox, Position,
-    Publication, Reply, Subscribed, Tag, Value, Verdict, json, transcript::play,
+    Ask, CallError, CallId, Effect, Envelope, Host, Order, Position, Publication, Reply,
+    Subscribed, Tag, Value, Verdict, json,
+    testing::{self, Dice},
+    transcript::play,
 };
 
 fn plays(options: RpcOptions, script: &str) {
@@ -204,14 +206,7 @@ struct Recording {
     cancelled: Vec<CallId>,
     joined: Vec<Tag>,
     left: usize,
-    seed: u64,
-}
-
-impl Recording {
-    fn random(&mut self, below: usize) -> usize {
-        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        usize::try_from(self.seed >> 33).unwrap() % below
-    }
+    dice: Dice,
 }
 
 impl Host for Recording {
@@ -245,35 +240,8 @@ impl Host for Recording {
     }
 }
 
-struct Nowhere;
-
-impl Outbox for Nowhere {
-    fn post(&self, _connection: u64, _ask: Ask) {}
-}
-
-struct Nothing;
-
-impl crate::Target for Nothing {
-    fn call(&self, _member: &str, _call: crate::Call<'_>) -> crate::Outcome {
-        crate::Outcome::Missing
-    }
-}
-
 fn open(options: RpcOptions, host: &mut Recording) -> Box<dyn Session> {
-    let link = Link::new(Arc::new(Nowhere), 1);
-    let mut session = Rpc::new(options).open(&OpenRequest {
-        path: "/ws",
-        query: "",
-        parameters: &[],
-        headers: &[],
-        subprotocol: None,
-        peer: ([127, 0, 0, 1], 1).into(),
-        id: 1,
-        identity: None,
-        link: &link,
-        main: &Object::new(Nothing),
-    });
-    session.on_open(host);
+    let session = testing::open(&Rpc::new(options), host);
     assert!(session.is_plain());
     session
 }
@@ -291,29 +259,18 @@ const MESSAGES: [&str; 8] = [
 
 const ODD: &[u8] = b"{}[]\",:\\01. \xff";
 
-fn mutated(host: &mut Recording) -> Vec<u8> {
-    let mut bytes = MESSAGES[host.random(MESSAGES.len())].as_bytes().to_vec();
-    if host.random(2) == 0 {
-        for _ in 0..=host.random(4) {
-            let at = host.random(bytes.len());
-            bytes[at] = ODD[host.random(ODD.len())];
-        }
-    }
-    bytes
-}
-
 /// Something that may become of a call. Whether it ends it.
 fn any_reply(host: &mut Recording, call: CallId, session: &mut dyn Session) -> bool {
     let error = CallError::new("no").field("why", "because");
     let (a, b) = (Subscribed::to("a"), Subscribed::to("b"));
-    let kind = host.random(8);
+    let kind = host.dice.below(8);
     let reply = match kind {
         0 => Reply::Error(&error),
         1 => Reply::Missing,
         2 => Reply::End,
         3 => Reply::Verdict(&Verdict::Refused),
         4 => Reply::Value(Payload::Undefined),
-        5 => Reply::Room(if host.random(2) == 0 { &a } else { &b }),
+        5 => Reply::Room(if host.dice.below(2) == 0 { &a } else { &b }),
         6 => Reply::Item(Payload::json("1")),
         _ => Reply::Value(Payload::json("{}")),
     };
@@ -324,21 +281,21 @@ fn any_reply(host: &mut Recording, call: CallId, session: &mut dyn Session) -> b
 #[test]
 fn whatever_a_client_sends_has_at_most_one_consequence() {
     for seed in 0..400 {
-        let mut host = Recording { seed, ..Recording::default() };
+        let mut host = Recording { dice: Dice(seed), ..Recording::default() };
         let limits = RpcOptions { calls_max: 20, subscriptions_max: 2 };
         let mut session = open(limits, &mut host);
         for _ in 0..150 {
             let before = host.sent.len() + host.calls.len();
-            if host.random(3) > 0 || host.calls.is_empty() {
-                let bytes = mutated(&mut host);
+            if host.dice.below(3) > 0 || host.calls.is_empty() {
+                let bytes = host.dice.mutated(&MESSAGES, ODD);
                 match str::from_utf8(&bytes) {
-                    Ok(text) if host.random(2) == 0 => {
+                    Ok(text) if host.dice.below(2) == 0 => {
                         session.on_message(Message::Text(text), &mut host);
                     }
                     _ => session.on_message(Message::Binary(&bytes), &mut host),
                 }
             } else {
-                let at = host.random(host.calls.len());
+                let at = host.dice.below(host.calls.len());
                 let call = host.calls[at].0;
                 any_reply(&mut host, call, &mut *session);
             }
@@ -379,19 +336,19 @@ impl Client {
 
     fn happens(&mut self, session: &mut dyn Session, host: &mut Recording) {
         let mut is_item = false;
-        match host.random(10) {
+        match host.dice.below(10) {
             0..4 => {
                 let id = self.next;
                 self.next += 1;
-                let params = if host.random(8) == 0 { "{}" } else { "[1]" };
+                let params = if host.dice.below(8) == 0 { "{}" } else { "[1]" };
                 let frame = format!(r#"{{"method":"m","params":{params},"id":{id}}}"#);
                 let before = host.calls.len();
                 session.on_message(Message::Text(&frame), host);
                 self.ends.insert(id, (host.calls.get(before).map(|call| call.0), 0));
             }
             4 if self.next > 0 => {
-                let id = host.random(self.next);
-                let is_told = host.random(2) == 0;
+                let id = host.dice.below(self.next);
+                let is_told = host.dice.below(2) == 0;
                 let frame = match is_told {
                     true => format!(r#"{{"method":".cancel","id":{id}}}"#),
                     false => format!(r#"{{"method":".cancel","params":[{id}]}}"#),
@@ -403,7 +360,7 @@ impl Client {
                 }
             }
             5..9 if !host.calls.is_empty() => {
-                let at = host.random(host.calls.len());
+                let at = host.dice.below(host.calls.len());
                 let call = host.calls[at].0;
                 // As hosts promise: no reply follows a cancel or an end.
                 let is_over = self.id_of(call).is_none_or(|id| self.ends[&id].1 > 0);
@@ -420,7 +377,7 @@ impl Client {
 #[test]
 fn every_call_is_answered_exactly_once_or_cancelled() {
     for seed in 0..400 {
-        let mut host = Recording { seed, ..Recording::default() };
+        let mut host = Recording { dice: Dice(seed), ..Recording::default() };
         let limits = RpcOptions { calls_max: 40, subscriptions_max: 3 };
         let mut session = open(limits, &mut host);
         let mut client = Client::default();

@@ -235,7 +235,7 @@ fn write_text(text: &str, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Object;
+    use crate::{Object, testing::Nothing};
 
     fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut out = Vec::new();
@@ -268,12 +268,6 @@ mod tests {
 
     #[test]
     fn an_error_says_what_json_can_say_of_it() {
-        struct Nothing;
-        impl crate::Target for Nothing {
-            fn call(&self, _: &str, _: crate::Call<'_>) -> crate::Outcome {
-                crate::Outcome::Missing
-            }
-        }
         let id = Id::Number(3);
         let error = |error: &CallError| written(|out| write_error(&id, error, out));
         assert_eq!(
