@@ -58,8 +58,8 @@ fn watch(Args((room,)): Args<(String,)>) -> Subscription {
     Subscription::new(&room)
 }
 
-fn start() -> (Running, Arc<Count>) {
-    let mut config = Config { shards: 2, ..server::config() };
+fn start(shards: usize) -> (Running, Arc<Count>) {
+    let mut config = Config { shards, ..server::config() };
     config.limits.calls_queued_max = 4096;
     config.limits.rooms_per_connection_max = 4096;
     let count = Arc::new(Count::default());
@@ -92,7 +92,7 @@ fn of_a_hundred_thousand_subscriptions_nothing_is_left() {
     const WAVES: u64 = 100;
     /// Of each wave and connection: rooms by worker, rooms at once, streams.
     const EACH: [(u64, &str); 3] = [(100, "watch"), (100, "watchInline"), (50, "stream")];
-    let (server, count) = start();
+    let (server, count) = start(2);
     let mut clients = [(); 4].map(|()| client(&server));
     let mut resident = Vec::new();
     for wave in 0..WAVES {
@@ -137,7 +137,7 @@ fn of_a_hundred_thousand_subscriptions_nothing_is_left() {
 #[test]
 fn what_is_requested_and_cancelled_in_floods_leaves_nothing_and_holds_up_nobody() {
     const CALLS: u64 = 20_000;
-    let (server, count) = start();
+    let (server, count) = start(2);
     let (mut flooder, mut other) = (client(&server), client(&server));
     let mut worst = Duration::ZERO;
     for first in (1..=CALLS).step_by(500) {
@@ -168,7 +168,9 @@ fn what_is_requested_and_cancelled_in_floods_leaves_nothing_and_holds_up_nobody(
 #[test]
 fn a_thousand_open_subscriptions_do_not_make_a_call_slower() {
     const CALLS: u64 = 2000;
-    let (server, count) = start();
+    const ROUNDS: usize = 200;
+    // Both clients are served by one thread.
+    let (server, count) = start(1);
     let (mut idle, mut busy) = (client(&server), client(&server));
     busy.requests(500, "watch", |id| format!("\"{id}\""));
     busy.requests(500, "stream", |_| String::new());
@@ -187,13 +189,14 @@ fn a_thousand_open_subscriptions_do_not_make_a_call_slower() {
         assert!(answers.into_iter().all(|answer| !answer.contains("error")));
         began.elapsed()
     };
-    let mut times = [Vec::new(), Vec::new()];
-    for _ in 0..9 {
-        times[0].push(round(&mut idle));
-        times[1].push(round(&mut busy));
-    }
-    // The least of them is what it takes; the rest is what else the machine did.
-    let [without, with] = times.each_ref().map(|times| *times.iter().min().unwrap());
-    assert!(with < without * 3 / 2, "{with:?} instead of {without:?}: {times:?}");
+    // What else the machine does only adds to a time: the least of many rounds is what the calls
+    // take. Were they slower, no number of rounds would bring the two together.
+    let mut least = [Duration::MAX; 2];
+    let alike = (0..ROUNDS).any(|_| {
+        least[0] = least[0].min(round(&mut idle));
+        least[1] = least[1].min(round(&mut busy));
+        least[1] < least[0] * 3 / 2
+    });
+    assert!(alike, "{:?} instead of {:?}", least[1], least[0]);
     server.kill();
 }
