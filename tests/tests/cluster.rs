@@ -195,13 +195,13 @@ fn a_room_that_is_left_and_joined_again_stays_subscribed() {
     let node = node(Some(options));
     let mut monitor = Monitor::start(&redis);
     let mut client = login(&node, "ada", &[]);
+    let began = Instant::now();
     for _ in 0..5 {
         client.join(&["r"]);
         client.leave(&["r"]);
     }
-    let left = Instant::now();
     let commands = monitor.until("UNSUBSCRIBE", "ws:room:r");
-    assert!(left.elapsed() >= linger / 2, "after {:?}", left.elapsed());
+    assert!(began.elapsed() >= linger, "after {:?}", began.elapsed());
     assert_eq!(commands, ["SUBSCRIBE", "UNSUBSCRIBE"]);
     stop([node]);
 }

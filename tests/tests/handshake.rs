@@ -181,16 +181,17 @@ fn a_slow_request_is_answered_408_in_time_however_it_trickles() {
     config.timeouts.handshake = Duration::from_millis(300);
     let server = server::echo(config);
     let request = request("/echo", "");
-    let (mut trickling, mut silent) =
-        (Client::tcp(server.local_addr()), Client::tcp(server.local_addr()));
-    let (response, took) = timed(|| {
+    let connect = || Client::tcp(server.local_addr());
+    let ((mut trickling, mut silent, response), took) = timed(|| {
+        let (mut trickling, silent) = (connect(), connect());
         for byte in request.as_bytes().chunks(1) {
             // Each byte is progress; the whole takes longer than the server waits.
             if trickling.try_send(byte).is_err() || trickling.next_is_ready(30) {
                 break;
             }
         }
-        trickling.response()
+        let response = trickling.response();
+        (trickling, silent, response)
     });
     assert_eq!(response.status, 408, "{}", response.head);
     assert!(took < Duration::from_secs(3), "{took:?}");

@@ -363,8 +363,8 @@ fn due(name: &str) -> Option<(&'static str, u64, u64)> {
 fn play_in_time(address: SocketAddr, case: &Value) {
     let name = text(&case["case"]);
     let (first, every, again) = habits(name);
-    let mut client = EventClient::open(address);
     let began = Instant::now();
+    let mut client = EventClient::open(address);
     let since = |began: Instant| u64::try_from(began.elapsed().as_millis()).unwrap();
     if !first.is_empty() {
         client.send(first);

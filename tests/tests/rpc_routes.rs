@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use fulmar_tests::client::{Client, request};
+use fulmar_proto::ws::Opcode;
+use fulmar_tests::client::{Client, frame, request};
 use fulmar_tests::server::Binary;
 use fulmar_tests::{eventually, timed};
 use services::{File, Service, fulmar};
@@ -236,11 +237,10 @@ fn a_service_that_is_slow_or_down_costs_its_callers_no_more_than_the_timeout() {
     let (answer, took) = timed(|| answered(&mut client, "[]"));
     assert_eq!(error(&answer), (504, "Upstream timed out".to_owned()));
     assert!(took >= Duration::from_millis(150), "{took:?}");
-    for id in 1..=5 {
-        client.text(&format!(r#"{{"id":{id},"method":"ask","params":[]}}"#));
-    }
-    let echo = r#"{"id":6,"method":"echo","params":["quick"]}"#;
-    client.text(echo);
+    let calls = (1..=5).map(|id| format!(r#"{{"id":{id},"method":"ask","params":[]}}"#));
+    let echo = r#"{"id":6,"method":"echo","params":["quick"]}"#.to_owned();
+    let frames = calls.chain([echo]).map(|call| frame(true, false, Opcode::Text, call.as_bytes()));
+    client.send(&frames.collect::<Vec<_>>().concat());
     let answers: Vec<String> = (0..6).map(|_| client.expect_text()).collect();
     let place = |what: &str| answers.iter().position(|answer| answer.contains(what)).unwrap();
     assert!(place("quick") < place("504"), "{answers:?}");

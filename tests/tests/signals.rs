@@ -124,12 +124,14 @@ fn clients_that_refuse_to_go_are_cut_and_the_exit_code_is_75() {
     let mut server =
         Binary::start(TWO, &["--set", "timeouts.stop=1s", "--set", "timeouts.close=60s"]);
     let mut stubborn = Client::open(server.address(), "/echo");
-    server.signal(Signal::TERM);
-    assert_eq!(stubborn.expect_close().0, 1001);
-    stubborn.expect_fin();
-    let (status, took) = timed(|| server.wait(PATIENCE).expect("it exits"));
+    let (status, took) = timed(|| {
+        server.signal(Signal::TERM);
+        assert_eq!(stubborn.expect_close().0, 1001);
+        stubborn.expect_fin();
+        server.wait(PATIENCE).expect("it exits")
+    });
     assert_eq!(status.code(), CUT, "{:#?}", server.log());
-    assert!(took >= Duration::from_millis(500), "{took:?}");
+    assert!(took >= Duration::from_millis(950), "{took:?}");
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
 

@@ -20,8 +20,11 @@ fn config(ping: Option<u64>, pong: Option<u64>, idle: Option<u64>) -> Config {
 #[test]
 fn a_silent_connection_is_closed_with_1001_when_idle_for_too_long() {
     let server = server::echo(config(None, None, Some(300)));
-    let mut client = Client::open(server.local_addr(), "/echo");
-    let ((code, reason), took) = timed(|| client.expect_close());
+    let ((mut client, code, reason), took) = timed(|| {
+        let mut client = Client::open(server.local_addr(), "/echo");
+        let (code, reason) = client.expect_close();
+        (client, code, reason)
+    });
     assert_eq!(code, 1001);
     assert!(reason.contains("idle"), "{reason}");
     assert!(took >= Duration::from_millis(280) && took < SOON, "{took:?}");
@@ -32,10 +35,10 @@ fn a_silent_connection_is_closed_with_1001_when_idle_for_too_long() {
 
 #[test]
 fn anything_received_keeps_a_connection_alive() {
-    let server = server::echo(config(None, None, Some(400)));
+    let server = server::echo(config(None, None, Some(1000)));
     let mut client = Client::open(server.local_addr(), "/echo");
     for round in 0..12 {
-        client.expect_silence(Duration::from_millis(100));
+        client.expect_silence(Duration::from_millis(150));
         // A single byte of a frame is something as well.
         match round {
             0..4 => client.frame(true, Opcode::Pong, b""),
@@ -65,7 +68,7 @@ fn what_the_server_sends_does_not_keep_a_silent_client_alive() {
 
 #[test]
 fn a_client_that_answers_pings_stays() {
-    let server = server::echo(config(Some(100), Some(300), Some(2000)));
+    let server = server::echo(config(Some(100), Some(600), Some(2000)));
     let mut client = Client::open(server.local_addr(), "/echo");
     for _ in 0..12 {
         let ping = client.expect_frame();
@@ -80,9 +83,9 @@ fn a_client_that_answers_pings_stays() {
 
 #[test]
 fn a_busy_client_is_not_pinged() {
-    let server = server::echo(config(Some(400), Some(400), None));
+    let server = server::echo(config(Some(1000), Some(1000), None));
     let mut client = Client::open(server.local_addr(), "/echo");
-    for _ in 0..20 {
+    for _ in 0..40 {
         client.text("x");
         assert_eq!(client.expect_text(), "x", "no ping");
         client.expect_silence(Duration::from_millis(40));
