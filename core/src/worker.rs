@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender};
 use fulmar_dialect::{
-    CallError, Cancelled, End, Form, Outcome, Payload, Source, Subscribed, Verdict,
+    Answer, CallError, Cancelled, End, Form, Outcome, Payload, Source, Subscribed, Verdict,
 };
 
 use crate::mailbox::{Mail, Post};
@@ -116,6 +116,16 @@ pub(crate) enum OwnedReply {
     Error(CallError),
     Missing,
     Panicked,
+}
+
+impl From<Answer> for OwnedReply {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Value(payload) => Self::Value(payload),
+            Answer::Error(error) => Self::Error(*error),
+            Answer::Missing => Self::Missing,
+        }
+    }
 }
 
 impl OwnedReply {

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+use fulmar::rpc::Rpc;
 use fulmar::text::Text;
 use fulmar::{
-    Arg, Backpressure, Connection, DeflateOptions, Endpoint, EndpointOptions, Reason, Running,
-    SlowPolicy,
+    Arg, Args, Backpressure, Config, Connection, DeflateOptions, Endpoint, EndpointOptions, Reason,
+    Running, SlowPolicy, inline,
 };
 use fulmar_proto::ws::Opcode::{self, Binary, Continuation, Ping};
 use fulmar_tests::client::{Client, Next, frame};
@@ -130,6 +131,27 @@ fn messages_survive_both_ways_with_and_without_takeover() {
         assert_eq!(client.expect_text(), "plain messages are fine as well");
         server.kill();
     }
+}
+
+#[test]
+fn answers_of_calls_are_compressed_as_other_messages_are() {
+    let config = Config { deflate: Some(options(true)), ..server::config() };
+    let echo = |Args((text,)): Args<(String,)>| text;
+    let endpoint = Endpoint::new("/echo")
+        .speaks(Rpc::default())
+        .route("now", inline(echo))
+        .route("soon", echo);
+    let server = server::start(config, vec![endpoint]);
+    let (mut client, mut codec) = (agreed(&server), Codec::new(true));
+    for (id, method) in ["now", "soon", "now"].into_iter().enumerate() {
+        let text = "again and again ".repeat(20);
+        client.text(&format!(r#"{{"method":"{method}","params":["{text}"],"id":{id}}}"#));
+        let answer = client.expect_frame();
+        assert!(answer.rsv1 && answer.payload.len() < text.len() / 2);
+        let result = String::from_utf8(codec.inflated(&answer.payload)).unwrap();
+        assert_eq!(result, format!(r#"{{"id":{id},"result":"{text}"}}"#));
+    }
+    server.kill();
 }
 
 #[test]

@@ -212,27 +212,9 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Goes on while 32 and then eight bytes at a time are neither quotes, backslashes nor control
-    /// characters.
+    /// Goes on while eight bytes at a time are neither quotes, backslashes nor control characters.
     fn skip_ordinary(&mut self) {
-        let bytes = self.text.as_bytes();
-        while let Some(chunk) = bytes.get(self.at..).and_then(<[u8]>::first_chunk::<32>) {
-            let special = chunk.iter().fold(0, |seen: u8, byte| {
-                seen | u8::from(*byte == b'"') | u8::from(*byte == b'\\') | u8::from(*byte < 0x20)
-            });
-            if special != 0 {
-                break;
-            }
-            self.at += 32;
-        }
-        while let Some(chunk) = bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
-            let special = specials(u64::from_le_bytes(*chunk));
-            if special != 0 {
-                self.at += special.trailing_zeros() as usize / 8;
-                return;
-            }
-            self.at += 8;
-        }
+        self.at += self.text.as_bytes().get(self.at..).map_or(0, ordinary);
     }
 
     fn rest_of_number(&mut self, first: u8) -> Option<()> {
@@ -293,14 +275,64 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// Whether a string can stand between quotes as it is.
+pub(crate) fn is_plain(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let rest = bytes.get(ordinary(bytes)..).unwrap_or_default();
+    !rest.iter().any(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f))
+}
+
+/// How many bytes are known not to be quotes, backslashes or control characters: up to the first
+/// that is one, or to within eight bytes of the end.
+fn ordinary(bytes: &[u8]) -> usize {
+    // Most strings end within the first words; those that do not are looked at in larger pieces.
+    let mut at = 0;
+    while at < 32 {
+        match word(bytes, at) {
+            Some(0) => at += 8,
+            Some(special) => return at + special.trailing_zeros() as usize / 8,
+            None => return at,
+        }
+    }
+    at = ordinary_chunks::<64>(bytes, at);
+    at = ordinary_chunks::<16>(bytes, at);
+    while let Some(special) = word(bytes, at) {
+        if special != 0 {
+            return at + special.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at
+}
+
+/// The same in pieces of so many bytes, each of which the compiler looks at in a few steps.
+fn ordinary_chunks<const BYTES: usize>(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<BYTES>) {
+        let special = chunk.iter().fold(0, |seen: u8, byte| {
+            seen | u8::from(*byte == b'"') | u8::from(*byte == b'\\') | u8::from(*byte < 0x20)
+        });
+        if special != 0 {
+            break;
+        }
+        at += BYTES;
+    }
+    at
+}
+
+/// [`specials`] of the eight bytes that begin here, if there are so many.
+fn word(bytes: &[u8], at: usize) -> Option<u64> {
+    let eight = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>)?;
+    Some(specials(u64::from_le_bytes(*eight)))
+}
+
 /// The high bit of the first byte that is a quote, a backslash or below a space; zero if there is
 /// none. Bits behind the first one mean nothing.
 fn specials(eight: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = ONES << 7;
-    let below = |limit: u64, eight: u64| eight.wrapping_sub(ONES * limit) & !eight & HIGHS;
+    let below = |limit: u64, eight: u64| eight.wrapping_sub(ONES * limit);
     let equal = |byte: u8| below(1, eight ^ (ONES * u64::from(byte)));
-    below(0x20, eight) | equal(b'"') | equal(b'\\')
+    (below(0x20, eight) | equal(b'"') | equal(b'\\')) & !eight & HIGHS
 }
 
 #[cfg(test)]

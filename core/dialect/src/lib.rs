@@ -94,7 +94,7 @@ pub use error::CallError;
 pub use open::{Identity, OpenRequest, uuid_text};
 pub use payload::{Args, EventArgs, Form, Payload};
 pub use publication::{Encoded, Gap, Position, Publication, Said};
-pub use reply::{Reply, Subscribed};
+pub use reply::{Answer, Reply, Subscribed};
 pub use session::{Description, Dialect, Host, Sent, Session};
 pub use stub::{Promise, Reader, Settler, Stub, Writer};
 pub use target::{Call, Object, Outcome, Place, Placement, Source, Target};

@@ -126,34 +126,69 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// JSON in a buffer that is kept, and then in one allocation of the right size: most results are
-/// small, and growing to them costs more than the copy.
+/// JSON in one allocation, or in none if one was given back.
 fn json_of<T: Serialize + ?Sized>(value: &T) -> Result<String, CallError> {
-    thread_local! {
-        static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    let mut text = SPARE.take();
+    if value::write_scalar(value, &mut text) {
+        return Ok(text);
     }
+    if text.capacity() > 0 {
+        let mut json = text.into_bytes();
+        sonic_rs::to_writer(&mut json, value)?;
+        return Ok(utf8(json));
+    }
+    // Most results are small, and growing to them costs more than the copy.
     let mut buffer = BUFFER.take();
     buffer.clear();
-    let written = sonic_rs::to_writer(&mut buffer, value);
-    let json = written.map(|()| match str::from_utf8(&buffer) {
-        Ok(json) => json.to_owned(),
-        // A `Serialize` of raw values may pass on what it likes; a client may not get it.
-        Err(_) => String::from_utf8_lossy(&buffer).into_owned(),
-    });
+    let json = sonic_rs::to_writer(&mut buffer, value).map(|()| utf8(buffer.clone()));
     if buffer.capacity() <= BUFFER_KEPT {
         BUFFER.set(buffer);
     }
     Ok(json?)
 }
 
+/// A `Serialize` of raw values may pass on what it likes; a client may not get it.
+fn utf8(json: Vec<u8>) -> String {
+    String::from_utf8(json)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+thread_local! {
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static SPARE: Cell<String> = const { Cell::new(String::new()) };
+}
+
 /// A buffer that is larger than this is not kept for the next value, in bytes.
 const BUFFER_KEPT: usize = 64 << 10;
+
+/// The same for one that the next value keeps.
+const SPARE_KEPT: usize = 1 << 10;
+
+/// Gives back what a result was held in, for the next one on this thread.
+pub(crate) fn recycle(payload: Payload<'static>) {
+    if let Payload::Json(Cow::Owned(mut text)) = payload
+        && text.capacity() <= SPARE_KEPT
+    {
+        text.clear();
+        SPARE.set(text);
+    }
+}
 
 fn decode_json<T: DeserializeOwned>(text: &str) -> Result<T, CallError> {
     if is_deep(text) {
         return Err(CallError::bad_arguments("JSON is nested too deeply"));
     }
     sonic_rs::from_str(text).map_err(|_| value::misfit::<T>(text))
+}
+
+/// The same for arguments, which are mostly few and simple.
+fn decode_arguments<T: DeserializeOwned>(text: &str) -> Result<T, CallError> {
+    value::read_scalars(text).map_or_else(|| decode_json(text), Ok)
+}
+
+/// The text of [`Args::Text`].
+fn inner(list: &str) -> Option<&str> {
+    list.strip_prefix("[\"")?.strip_suffix("\"]")
 }
 
 fn is_empty_list(json: &str) -> bool {
@@ -207,6 +242,9 @@ pub enum Args<'a> {
     One(Payload<'a>),
     /// alien-rpc, Cap'n Web: a JSON array or `Value::Array`.
     List(Payload<'a>),
+    /// The same where its session has seen that it is exactly `["`, a text without escapes, and
+    /// `"]`: the whole array, which nobody has to read again.
+    Text(Cow<'a, str>),
     /// An event with its name and the client's own id for it: one argument, the data, to whoever
     /// asks for no more.
     Event(EventArgs<'a>),
@@ -227,7 +265,7 @@ impl Args<'_> {
     /// No arguments at all.
     #[must_use]
     pub fn none() -> Self {
-        Args::List(Payload::Rich(Value::Array(Vec::new())))
+        Args::List(Payload::json("[]"))
     }
 
     /// The one copy made when a call leaves its shard.
@@ -236,6 +274,7 @@ impl Args<'_> {
         match self {
             Args::One(payload) => Args::One(payload.into_owned()),
             Args::List(payload) => Args::List(payload.into_owned()),
+            Args::Text(list) => Args::Text(list.into_owned().into()),
             Args::Event(event) => Args::Event(EventArgs {
                 name: event.name.into_owned().into(),
                 data: event.data.into_owned(),
@@ -251,7 +290,11 @@ impl Args<'_> {
     /// Code 400 if they do not fit.
     pub fn decode_list<T: DeserializeOwned>(self) -> Result<T, CallError> {
         match self {
-            Args::List(Payload::Json(text)) => decode_json(&text).or_else(|misfit| {
+            Args::Text(list) => {
+                let text = inner(&list).and_then(value::read_text);
+                text.map_or_else(|| Args::List(Payload::Json(list)).decode_list(), Ok)
+            }
+            Args::List(Payload::Json(text)) => decode_arguments(&text).or_else(|misfit| {
                 // To serde `()` is nothing rather than a list of nothing.
                 let nothing = is_empty_list(&text).then(|| value::from_value(Value::Undefined));
                 nothing.and_then(Result::ok).ok_or(misfit)
@@ -271,7 +314,7 @@ impl Args<'_> {
     pub fn decode_one<T: DeserializeOwned>(self) -> Result<T, CallError> {
         match self {
             Args::One(one) | Args::Event(EventArgs { data: one, .. }) => one.decode(),
-            Args::List(list) => list.decode::<(T,)>().map(|(one,)| one),
+            list @ (Args::List(_) | Args::Text(_)) => list.decode_list::<(T,)>().map(|(one,)| one),
         }
     }
 
@@ -285,6 +328,7 @@ impl Args<'_> {
             Args::One(one) | Args::Event(EventArgs { data: one, .. }) => {
                 Ok(vec![one.into_value()?])
             }
+            Args::Text(list) => Args::List(Payload::Json(list)).into_values(),
             Args::List(list) => match list.into_value()? {
                 Value::Array(values) => Ok(values),
                 _ => Err(CallError::bad_arguments("arguments are not a list")),

@@ -22,6 +22,17 @@ pub enum Reply<'a> {
     Missing,
 }
 
+/// What became of a call that was over at once; see [`crate::Host::call`].
+#[derive(Debug)]
+pub enum Answer {
+    /// The result.
+    Value(Payload<'static>),
+    /// It failed. Boxed: answers are passed on several times, and are mostly values.
+    Error(Box<CallError>),
+    /// There is no such route or member.
+    Missing,
+}
+
 /// A room as an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Subscribed {

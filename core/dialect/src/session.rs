@@ -2,8 +2,8 @@
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use crate::{
-    Ask, CallError, CallId, Effect, Encoded, Envelope, Form, Gap, Kind, Message, OpenRequest,
-    Reply, Said, Settler, Tag, Value,
+    Answer, Args, Ask, CallError, CallId, Effect, Encoded, Envelope, Form, Gap, Kind, Message, On,
+    OpenRequest, Order, Reply, Said, Settler, Tag, Value,
 };
 
 /// One per protocol and endpoint, shared by all shards, without state of a connection.
@@ -163,6 +163,24 @@ pub trait Host {
     /// Applies an effect: at once where it concerns this connection only, at the end of the turn
     /// where others are concerned.
     fn effect(&mut self, effect: Effect<'_>);
+
+    /// Calls a route of the endpoint's, as [`Effect::Call`] does, and returns the answer if there
+    /// is one at once; no reply comes then. `None`: replies come later, as for the effect.
+    fn call(&mut self, call: CallId, member: &str, args: Args<'_>, order: Order) -> Option<Answer> {
+        self.effect(Effect::Call { call, on: On::Endpoint, member, get: false, args, order });
+        None
+    }
+
+    /// Sends a text message that is never dropped, written in place: `write` appends `len` bytes of
+    /// UTF-8 to what it is given, and touches nothing else of it. It may be called again, with
+    /// something else, if it appended more or less. Default: as [`Effect::Send`].
+    fn send_with(&mut self, len: usize, write: &dyn Fn(&mut Vec<u8>)) {
+        let mut text = Vec::with_capacity(len);
+        write(&mut text);
+        if let Ok(text) = str::from_utf8(&text) {
+            self.effect(Effect::Send { message: Message::Text(text), kind: Kind::Reply });
+        }
+    }
 
     /// The name of a room to keep: the one all its members share, where there are members. A
     /// session that keeps a copy of its own costs that much more for each connection.

@@ -50,6 +50,9 @@ pub struct Placement {
     /// How long it may take to answer from when it starts, to the first item if it streams. Who
     /// takes longer is cancelled, and the call answered with code 504. Default: for ever.
     pub timeout: Option<Duration>,
+    /// Where the target has the member, handed back in [`Call::known`]: nothing to the host.
+    /// Default: it is looked for by name again.
+    pub known: Option<u32>,
 }
 
 /// One call as a target sees it.
@@ -67,6 +70,8 @@ pub struct Call<'a> {
     pub cancelled: &'a OnceCell<Cancelled>,
     /// When it started, on the host's monotonic clock, to within some 16 milliseconds.
     pub at: Duration,
+    /// [`Placement::known`] of the member that is called.
+    pub known: Option<u32>,
 }
 
 impl fmt::Debug for Call<'_> {

@@ -256,6 +256,7 @@ fn arguments(args: &Args<'_>) -> String {
     match args {
         Args::One(payload) => format!("one {}", shown(payload)),
         Args::List(payload) => format!("list {}", shown(payload)),
+        Args::Text(list) => format!("list json {list}"),
         Args::Event(event) => {
             let id = event.id.as_deref().unwrap_or("-");
             format!("event {} {id} {}", event.name, shown(&event.data))

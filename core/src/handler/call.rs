@@ -17,8 +17,8 @@ use crate::hub::Hub;
 #[derive(Debug)]
 pub struct CallParts<'a, 'b, S> {
     state: &'a Arc<S>,
-    call: &'a Call<'b>,
-    args: Option<dialect::Args<'b>>,
+    /// Without its arguments once they are taken.
+    call: Call<'b>,
     /// Whether whoever takes the arguments leaves them for others.
     keeps_args: bool,
     /// What guards gave.
@@ -26,18 +26,19 @@ pub struct CallParts<'a, 'b, S> {
 }
 
 impl<'a, 'b, S> CallParts<'a, 'b, S> {
-    /// The parts of a call on an endpoint or object with this state. `args` are the call's, taken
-    /// out of it.
+    /// The parts of a call on an endpoint or object with this state.
     #[doc(hidden)]
     #[must_use]
-    pub fn new(state: &'a Arc<S>, call: &'a Call<'b>, args: dialect::Args<'b>) -> Self {
-        Self { state, call, args: Some(args), keeps_args: false, given: Vec::new() }
+    pub fn new(state: &'a Arc<S>, call: Call<'b>) -> Self {
+        Self { state, call, keeps_args: false, given: Vec::new() }
     }
 
     /// The arguments, once; afterwards there are none. Guards get a copy.
     pub fn take_args(&mut self) -> dialect::Args<'b> {
-        let args = if self.keeps_args { self.args.clone() } else { self.args.take() };
-        args.unwrap_or_else(dialect::Args::none)
+        if self.keeps_args {
+            return self.call.args.clone();
+        }
+        std::mem::replace(&mut self.call.args, dialect::Args::none())
     }
 
     /// Lends itself to a guard.

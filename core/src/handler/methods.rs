@@ -2,16 +2,18 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use ahash::RandomState;
-use fulmar_dialect::{Args, Call, CallError, Object, Outcome, Payload, Placement, Target, Value};
+use fulmar_dialect::{Call, CallError, Object, Outcome, Payload, Placement, Target, Value};
 
 use super::{CallParts, Guard, Placed, Route};
 
 /// A table of handlers over a state.
 pub struct Methods<S> {
-    methods: HashMap<Box<str>, Route<S>, RandomState>,
+    routes: Vec<Route<S>>,
+    /// Where in them each is.
+    methods: HashMap<Box<str>, u32, RandomState>,
     getters: HashMap<Box<str>, Route<S>, RandomState>,
     hidden: Vec<Box<str>>,
-    fallback: Option<Route<S>>,
+    fallback: Option<u32>,
     guards: Vec<Check<S>>,
     #[cfg(feature = "tokio")]
     runtime: Option<tokio::runtime::Handle>,
@@ -25,6 +27,7 @@ impl<S> Default for Methods<S> {
         // Names come from the embedder, never from a client: nobody can make them collide.
         let hasher = RandomState::with_seeds(1, 2, 3, 4);
         Self {
+            routes: Vec::new(),
             methods: HashMap::with_hasher(hasher.clone()),
             getters: HashMap::with_hasher(hasher),
             hidden: Vec::new(),
@@ -46,7 +49,8 @@ impl<S> Methods<S> {
     /// Adds a method; one of the same name is replaced.
     #[must_use]
     pub fn method<M>(mut self, name: &str, handler: impl Placed<M, S>) -> Self {
-        self.methods.insert(name.into(), handler.place());
+        let known = self.add(handler.place());
+        self.methods.insert(name.into(), known);
         self
     }
 
@@ -67,8 +71,13 @@ impl<S> Methods<S> {
     /// Answers calls of methods that are not there.
     #[must_use]
     pub fn fallback<M>(mut self, handler: impl Placed<M, S>) -> Self {
-        self.fallback = Some(handler.place());
+        self.fallback = Some(self.add(handler.place()));
         self
+    }
+
+    fn add(&mut self, route: Route<S>) -> u32 {
+        self.routes.push(route);
+        u32::try_from(self.routes.len() - 1).expect("fewer than four billion routes fit in memory")
     }
 
     /// Has calls of every method pass this guard, before those of the method itself.
@@ -89,7 +98,11 @@ impl<S> Methods<S> {
     /// The entry that answers a call of this method.
     #[must_use]
     pub fn route(&self, name: &str) -> Option<&Route<S>> {
-        self.methods.get(name).or(self.fallback.as_ref())
+        self.known(name).and_then(|known| self.routes.get(known as usize))
+    }
+
+    fn known(&self, name: &str) -> Option<u32> {
+        self.methods.get(name).copied().or(self.fallback)
     }
 
     /// Names of all methods, sorted.
@@ -132,9 +145,8 @@ struct Instance<S> {
 }
 
 impl<S> Instance<S> {
-    fn run(&self, route: &Route<S>, mut call: Call<'_>) -> Outcome {
-        let args = std::mem::replace(&mut call.args, Args::none());
-        let mut parts = CallParts::new(&self.state, &call, args);
+    fn run(&self, route: &Route<S>, call: Call<'_>) -> Outcome {
+        let mut parts = CallParts::new(&self.state, call);
         for guard in &self.table.guards {
             if let Err(error) = guard(&mut parts) {
                 return Outcome::Ready(Err(error));
@@ -151,7 +163,8 @@ impl<S> Instance<S> {
 
 impl<S: Send + Sync + 'static> Target for Instance<S> {
     fn call(&self, member: &str, call: Call<'_>) -> Outcome {
-        match self.table.route(member) {
+        let known = call.known.or_else(|| self.table.known(member));
+        match known.and_then(|known| self.table.routes.get(known as usize)) {
             Some(route) => self.run(route, call),
             None => Outcome::Missing,
         }
@@ -173,7 +186,9 @@ impl<S: Send + Sync + 'static> Target for Instance<S> {
     }
 
     fn placement(&self, member: &str) -> Placement {
-        self.table.route(member).map(Route::placement).unwrap_or_default()
+        let Some(known) = self.table.known(member) else { return Placement::default() };
+        let placement = self.table.routes.get(known as usize).map(Route::placement);
+        Placement { known: Some(known), ..placement.unwrap_or_default() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Handlers as entries of a table: where they run, and what is in front of them.
 use std::{fmt, sync::Arc, time::Duration};
 
-use fulmar_dialect::{Args, Call, Order, Outcome, Place, Placement};
+use fulmar_dialect::{Call, Order, Outcome, Place, Placement};
 
 use super::{
     CallParts, Handler,
@@ -31,9 +31,8 @@ impl<S> Route<S> {
     }
 
     /// Runs it here and now.
-    pub fn call(&self, state: &Arc<S>, mut call: Call<'_>) -> Outcome {
-        let args = std::mem::replace(&mut call.args, Args::none());
-        self.run(&mut CallParts::new(state, &call, args))
+    pub fn call(&self, state: &Arc<S>, call: Call<'_>) -> Outcome {
+        self.run(&mut CallParts::new(state, call))
     }
 
     pub(super) fn run(&self, parts: &mut CallParts<'_, '_, S>) -> Outcome {
@@ -80,7 +79,7 @@ pub fn ordered<H>(handler: H) -> With<H> {
 }
 
 fn placed<H>(handler: H, place: Place, order: Option<Order>) -> With<H> {
-    With { placement: Placement { place, order, timeout: None }, ..worker(handler) }
+    With { placement: Placement { place, order, ..Placement::default() }, ..worker(handler) }
 }
 
 impl<H, L> With<H, L> {

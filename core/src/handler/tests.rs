@@ -89,7 +89,7 @@ fn call_as<M>(
     let state = Arc::new(World { name: "world" });
     let (link, connection) = (connection.link(), &erased);
     let (cancelled, at) = (&OnceCell::new(), Duration::ZERO);
-    let call = Call { args, form, link, connection, cancelled, at };
+    let call = Call { args, form, link, connection, cancelled, at, known: None };
     settled(handler.place().call(&state, call), form)
 }
 
@@ -300,6 +300,7 @@ fn a_cancelled_call_can_be_asked() {
         connection: &erased,
         cancelled: &OnceCell::from(flag),
         at: Duration::ZERO,
+        known: None,
     };
     assert_eq!(settled(route.call(&Arc::new(World { name: "" }), call), Form::Raw), "json true");
 }
@@ -330,7 +331,7 @@ fn on(object: &Object, member: &str, get: bool, args: dialect::Args<'_>) -> Outc
     let link = Link::new(Arc::<Node>::default(), 0);
     let (cancelled, at) = (&OnceCell::new(), Duration::ZERO);
     let (link, connection) = (&link, &nobody);
-    let call = Call { args, form: Form::Rich, link, connection, cancelled, at };
+    let call = Call { args, form: Form::Rich, link, connection, cancelled, at, known: None };
     if get { object.target().get(member, call) } else { object.target().call(member, call) }
 }
 
@@ -449,7 +450,7 @@ fn guards_refuse_in_order_and_hand_on_what_they_found() {
         let link = Link::new(Arc::<Node>::default(), 0);
         let (cancelled, at) = (&OnceCell::new(), Duration::ZERO);
         let (link, connection, form) = (&link, &erased, Form::Json);
-        let call = Call { args, form, link, connection, cancelled, at };
+        let call = Call { args, form, link, connection, cancelled, at, known: None };
         settled(bound.target().call("greet", call), Form::Json)
     };
     assert_eq!(on(list(r#"["ada",2]"#)), r#"json "ADA ada 2""#);
@@ -464,7 +465,7 @@ fn a_rate_is_each_connections_own_and_each_routes() {
         let erased = connection.erase();
         let (args, form, link) = (dialect::Args::none(), Form::Json, connection.link());
         let (connection, cancelled, at) = (&erased, &OnceCell::new(), Duration::from_secs(at));
-        let call = Call { args, form, link, connection, cancelled, at };
+        let call = Call { args, form, link, connection, cancelled, at, known: None };
         settled(route.call(&Arc::new(World { name: "" }), call), Form::Json)
     };
     let (one, two) =

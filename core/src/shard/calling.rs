@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fulmar_dialect::{
-    Args, Call, CallError, CallId, End, Form, Gate, Identity, Link, On, Order, Outcome, Payload,
-    Place, Placement, Reply,
+    Answer, Args, Call, CallError, CallId, End, Form, Gate, Identity, Link, On, Order, Outcome,
+    Payload, Place, Placement, Reply,
 };
 use fulmar_driver::SocketId;
 
 use super::Shard;
 use super::calls::{Caller, Lane, PendingCall};
 use super::connection::{NO_LANE, OWES, PAUSED_ADMISSION, PAUSED_CALLS};
-use super::inline_calls::Inline;
+use super::inline_calls::{Done, Inline, Ran};
 use crate::mailbox::Mail;
 use crate::reason::Reason;
 use crate::worker::{Control, Job, OwnedReply, ReplyTo, settle};
@@ -33,54 +33,62 @@ pub(super) struct Asked<'a> {
 impl Shard {
     /// A session calls something. Returns the reply, if there is one already; the session gets it
     /// when it is not at work.
-    pub(super) fn call(&mut self, socket: SocketId, asked: Asked<'_>) -> Option<OwnedReply> {
+    pub(super) fn call(&mut self, socket: SocketId, asked: Asked<'_>) -> Option<Answer> {
         let key = self.lane_of(socket)?;
         let connection = self.connections.get(socket)?;
+        let lane = self.lanes.get(key as usize)?;
         let Asked { call, on, member, get, args, order } = asked;
         let endpoint = &self.node.endpoints[usize::from(connection.endpoint)];
         let (target, member, object) = match on {
-            On::Endpoint => (endpoint.main.clone(), member, None),
+            On::Endpoint => (&endpoint.main, member, None),
             On::Object(object) => {
-                let place = std::ptr::from_ref(object.target()).addr();
-                (object.clone(), member, Some(place))
+                (object, member, Some(std::ptr::from_ref(object.target()).addr()))
             }
-            On::Gate(gate) if endpoint.has_gate(gate) => {
-                (endpoint.hooks.clone(), gate.name(), None)
-            }
-            On::Gate(_) => return Some(OwnedReply::Missing),
+            On::Gate(gate) if endpoint.has_gate(gate) => (&endpoint.hooks, gate.name(), None),
+            On::Gate(_) => return Some(Answer::Missing),
         };
         let placement = target.target().placement(member);
         let order = placement.order.unwrap_or(order);
         if placement.place == Place::Shard && placement.timeout.is_none() {
             let most = self.node.config.limits.calls_in_flight_max;
-            let lane = self.lanes.get(key as usize)?;
             if lane.may_run(order, object, most) {
-                let inline = Inline { call, target, member, get, args, order, object };
-                let reply = self.call_inline(key, inline)?;
+                let cancelled = OnceCell::new();
+                let at = self.now.time();
+                let asked = Inline { member, get, args, at, known: placement.known };
+                let done = lane.run_inline(target, asked, &cancelled);
+                self.stats.calls += 1;
+                let is_all = cancelled.get().is_none() && self.post.is_empty();
+                let ran = match done {
+                    // Nearly always: a result, of which nobody wants to be told.
+                    Done::Value(payload) if is_all => return Some(Answer::Value(payload)),
+                    done => Ran { call, done, cancelled, order, object },
+                };
+                let answer = self.after_inline(key, ran)?;
                 if self.post.is_empty() {
-                    return Some(reply);
+                    return Some(answer);
                 }
                 // What the handler asked of its connection comes first. Answers are never refused.
-                let _gone = self.post.post(Mail::Answer { socket, call, reply });
+                let _gone = self.post.post(Mail::Answer { socket, call, reply: answer.into() });
                 return None;
             }
         }
-        let waiting = self.lanes.get(key as usize).map_or(0, Lane::waiting);
+        let waiting = lane.waiting();
         if order != Order::Strict && waiting >= self.node.config.limits.calls_queued_max {
             self.stats.reasons.bump(Reason::CallsMax);
             let error = CallError::with_code(503, "Too many calls are waiting.");
-            return Some(OwnedReply::Error(error));
+            return Some(Answer::Error(error.into()));
         }
-        let Placement { place, timeout, .. } = placement;
+        let Placement { place, timeout, known, .. } = placement;
         let pending = PendingCall {
             caller: Caller::Session(call),
-            target,
+            target: target.clone(),
             member: member.into(),
             get,
             args: args.into_owned(),
             order,
             place,
             timeout,
+            known,
             object,
         };
         if let Some(lane) = self.lanes.get_mut(key as usize) {
@@ -165,6 +173,7 @@ impl Shard {
             order: Order::Strict,
             place: Place::Worker,
             timeout: None,
+            known: None,
             object: None,
         });
     }
@@ -393,7 +402,7 @@ struct Run {
 impl Run {
     fn run(self, pool: &crate::worker::Pool) {
         let Self { call, form, link, connection, control, to, at } = self;
-        let PendingCall { target, member, get, args, .. } = call;
+        let PendingCall { target, member, get, args, known, .. } = call;
         if control.is_over() {
             // Cancelled while it waited for a worker. The lane wants to know that it holds none.
             return to.reply(OwnedReply::End);
@@ -407,6 +416,7 @@ impl Run {
                 connection: &connection,
                 cancelled: &cancelled,
                 at,
+                known,
             };
             let target = target.target();
             if get { target.get(&member, call) } else { target.call(&member, call) }

@@ -43,6 +43,8 @@ pub(crate) struct PendingCall {
     pub(crate) place: Place,
     /// How long it may take to be answered.
     pub(crate) timeout: Option<Duration>,
+    /// Where the target has the member.
+    pub(crate) known: Option<u32>,
     /// Calls on the same object wait for each other; the endpoint is one object.
     pub(crate) object: Option<usize>,
 }

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use fulmar_dialect::{CallId, Delivery, Effect, Host, Kind, Message, Part, Payload, Sent, Value};
+use fulmar_dialect::{
+    Answer, Args, CallId, Delivery, Effect, Host, Kind, Message, On, Order, Part, Payload, Sent,
+    Value,
+};
 use fulmar_driver::SocketId;
 use fulmar_proto::ws::{self, Opcode};
 
@@ -64,8 +67,8 @@ impl Host for SessionHost<'_> {
             }
             Effect::Call { call, on, member, get, args, order } => {
                 let asked = Asked { call, on, member, get, args, order };
-                if let Some(reply) = shard.call(socket, asked) {
-                    shard.replies.push((call, reply));
+                if let Some(answer) = shard.call(socket, asked) {
+                    shard.replies.push((call, answer.into()));
                 }
             }
             Effect::Cancel { call } => shard.cancel(socket, call),
@@ -87,6 +90,15 @@ impl Host for SessionHost<'_> {
                 self.close.get_or_insert_with(|| (code, reason.into()));
             }
         }
+    }
+
+    fn call(&mut self, call: CallId, member: &str, args: Args<'_>, order: Order) -> Option<Answer> {
+        let asked = Asked { call, on: On::Endpoint, member, get: false, args, order };
+        self.shard.call(self.socket, asked)
+    }
+
+    fn send_with(&mut self, len: usize, write: &dyn Fn(&mut Vec<u8>)) {
+        self.last_sent = self.shard.send_with(self.socket, len, write);
     }
 
     fn room_name(&self, name: &str) -> Arc<str> {
@@ -142,6 +154,27 @@ impl Shard {
             Kind::Reply => output.reply_with(socket, write),
             Kind::Data => output.data_with(socket, write),
         };
+        self.sent(done, waits)
+    }
+
+    /// The same for a text message that is written where it waits, if nothing is to be done with it
+    /// first.
+    fn send_with(&mut self, socket: SocketId, len: usize, write: &dyn Fn(&mut Vec<u8>)) -> Sent {
+        let deflate = self.connections.get(socket).and_then(Connection::deflate);
+        if deflate.is_some() || self.is_sealed(socket) {
+            let mut text = Vec::with_capacity(len);
+            write(&mut text);
+            let Ok(text) = str::from_utf8(&text) else { return Sent::Dropped };
+            return self.send(socket, Message::Text(text), Kind::Reply);
+        }
+        let waits = if self.output.queued(socket) == 0 { Sent::Sent } else { Sent::Queued };
+        let framed = |out: &mut Vec<u8>| ws::write_frame_with(out, Opcode::Text, len, write);
+        let done = self.output.reply_with(socket, framed);
+        self.sent(done, waits)
+    }
+
+    /// What became of a message: `waits` if it was taken.
+    fn sent(&mut self, done: Result<(), Refused>, waits: Sent) -> Sent {
         match done {
             Ok(()) => {
                 self.stats.messages_out += 1;

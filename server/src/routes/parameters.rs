@@ -14,7 +14,7 @@ impl<'a> Parameters<'a> {
     /// Those of a call; an event has its data as the only one.
     pub(super) fn of(args: Args<'a>) -> Result<Self, CallError> {
         let text = match args {
-            Args::List(Payload::Json(text)) => text,
+            Args::List(Payload::Json(text)) | Args::Text(text) => text,
             Args::List(list) => Cow::Owned(written(&list, "", "")?),
             Args::One(Payload::Undefined)
             | Args::Event(EventArgs { data: Payload::Undefined, .. }) => Cow::Borrowed("[]"),

@@ -103,15 +103,15 @@ const FEW: usize = 16;
 const KEPT: usize = 8;
 
 impl Calls {
-    /// Number of a call without an id, which is in no table.
+    /// The number of the next call.
     pub(super) fn number(&mut self) -> CallId {
         self.last += 1;
         CallId(self.last)
     }
 
-    /// A call with an id that no pending one has.
-    pub(super) fn begin(&mut self, id: Id) -> CallId {
-        let call = self.number();
+    /// Notes the latest call, whose id no pending one has.
+    pub(super) fn note(&mut self, call: CallId, id: Id) {
+        debug_assert!(self.entries.last().is_none_or(|latest| latest.call < call.0));
         if let Some(index) = &mut self.index {
             index.0.insert(id.clone(), call.0);
         }
@@ -121,7 +121,6 @@ impl Calls {
             let live = self.live().map(|pending| (pending.id.clone(), pending.call));
             self.index = Some(Box::new(Index(live.collect())));
         }
-        call
     }
 
     /// How many are pending.
@@ -245,6 +244,12 @@ pub(super) fn tag_of(call: CallId) -> Tag {
 mod tests {
     use super::*;
 
+    fn begin(calls: &mut Calls, id: Id) -> CallId {
+        let call = calls.number();
+        calls.note(call, id);
+        call
+    }
+
     #[test]
     fn ids_are_kept_as_they_were_written() {
         let numbers = ["0", "7", "10", "9007199254740993", "9999999999999999999"];
@@ -266,7 +271,8 @@ mod tests {
             0 => Id::Number(number),
             _ => Id::from_raw(&format!("\"{number}\"")),
         };
-        let mut begun: Vec<_> = (0..5000).map(|number| (number, calls.begin(id(number)))).collect();
+        let mut begun: Vec<_> =
+            (0..5000).map(|number| (number, begin(&mut calls, id(number)))).collect();
         assert_eq!((calls.len(), calls.index.is_some()), (5000, true));
         let mut state = 7_u64;
         while !begun.is_empty() {
@@ -287,9 +293,9 @@ mod tests {
     #[test]
     fn a_pending_call_does_not_keep_those_that_came_after_it() {
         let mut calls = Calls::default();
-        let first = calls.begin(Id::Number(0));
+        let first = begin(&mut calls, Id::Number(0));
         for number in 1..100_000 {
-            let call = calls.begin(Id::Number(number));
+            let call = begin(&mut calls, Id::Number(number));
             calls.end(call);
         }
         assert!(calls.entries.capacity() <= 8 * KEPT);
@@ -301,10 +307,10 @@ mod tests {
     #[test]
     fn a_membership_is_found_by_its_tag_after_four_billion_calls() {
         let mut calls = Calls::default();
-        let first = calls.begin(Id::Number(1));
+        let first = begin(&mut calls, Id::Number(1));
         calls.set_room(first, "r".into());
         calls.last += 1 << 32;
-        let second = calls.begin(Id::Number(2));
+        let second = begin(&mut calls, Id::Number(2));
         calls.set_room(second, "r".into());
         assert_eq!(calls.tagged(tag_of(first)).map(Pending::call), Some(first));
         assert_eq!(calls.tagged(tag_of(second)).map(Pending::call), Some(second));

@@ -7,8 +7,8 @@ use super::{
     wire::{self, Frame},
 };
 use crate::{
-    Args, Ask, CallError, CallId, Delivery, Description, Effect, Envelope, Host, Message, On,
-    Order, Part, Payload, Reply, Session, Subscribed, Tag, Verdict,
+    Answer, Args, Ask, CallError, CallId, Delivery, Description, Effect, Envelope, Host, Message,
+    Order, Part, Payload, Reply, Session, Subscribed, Tag, Verdict, payload::recycle,
 };
 
 const PONG: &str = "{\"pong\":true}";
@@ -33,26 +33,31 @@ impl RpcSession {
     }
 
     fn request(&mut self, method: &str, frame: &Frame<'_>, raw: &str, host: &mut dyn Host) {
-        match self.begin(frame, raw) {
-            Ok((call, params)) => start(call, method, params, Order::Free, host),
-            Err(error) => fail(&Id::from_raw(raw), &error, host),
+        let params = match self.admit(frame, raw) {
+            Ok(params) => params,
+            Err(error) => return fail(&Id::from_raw(raw), &error, host),
+        };
+        let call = self.calls.number();
+        match host.call(call, method, params, Order::Free) {
+            // What is over at once is noted nowhere.
+            Some(answer) => say_answer(raw, answer, host),
+            None => self.calls.note(call, Id::from_raw(raw)),
         }
     }
 
-    /// Notes a call, if it can be made.
-    fn begin<'a>(&mut self, frame: &Frame<'a>, raw: &str) -> Result<(CallId, &'a str), CallError> {
-        let params = list(frame).ok_or_else(|| wire::not_a_list(frame.params))?;
+    /// The parameters of a call, if it can be made.
+    fn admit<'a>(&self, frame: &Frame<'a>, raw: &str) -> Result<Args<'a>, CallError> {
+        let params = arguments(frame).ok_or_else(|| wire::not_a_list(frame.params))?;
         if raw.len() > ID_BYTES_MAX {
             return Err(CallError::with_code(400, "The id is longer than 256 bytes."));
         }
-        let id = Id::from_raw(raw);
-        if self.calls.find(&id).is_some() {
+        if self.calls.len() > 0 && self.calls.find(&Id::from_raw(raw)).is_some() {
             return Err(CallError::with_code(400, "A pending call has this id."));
         }
         if self.calls.len() >= self.options.calls_max {
             return Err(CallError::with_code(503, "Too many calls are pending."));
         }
-        Ok((self.calls.begin(id), params))
+        Ok(params)
     }
 
     /// The client no longer wants an answer. By `id`, as alien-rpc's server has it, it still waits
@@ -146,8 +151,11 @@ impl Session for RpcSession {
             (Some(".cancel"), _) => self.cancel(&frame, host),
             (Some(method), Some(id)) if is_route(method) => self.request(method, &frame, id, host),
             (Some(method), None) if is_route(method) => {
-                if let Some(params) = list(&frame) {
-                    start(self.calls.number(), method, params, Order::Strict, host);
+                if let Some(params) = arguments(&frame) {
+                    let (call, order) = (self.calls.number(), Order::Strict);
+                    if let Some(Answer::Value(payload)) = host.call(call, method, params, order) {
+                        dispose(payload, host);
+                    }
                 }
             }
             (_, Some(id)) => wire::say(host, |out| wire::write_missing(&Id::from_raw(id), out)),
@@ -170,11 +178,7 @@ impl Session for RpcSession {
         }
         let Some(Pending { id, .. }) = self.finish(call, host) else { return };
         match reply {
-            Reply::Value(payload) => {
-                if let Err(error) = answer(&id, &payload, host) {
-                    fail(&id, &error, host);
-                }
-            }
+            Reply::Value(payload) => say_value(&id, &payload, host),
             Reply::End => end(&id, host),
             Reply::Error(error) => fail(&id, error, host),
             Reply::Missing => wire::say(host, |out| wire::write_missing(&id, out)),
@@ -234,25 +238,54 @@ fn is_route(method: &str) -> bool {
 }
 
 /// The parameters, if they are a list.
-fn list<'a>(frame: &Frame<'a>) -> Option<&'a str> {
-    frame.params.filter(|params| params.starts_with('['))
+pub(super) fn arguments<'a>(frame: &Frame<'a>) -> Option<Args<'a>> {
+    let params = frame.params?;
+    if frame.is_one_text {
+        return Some(Args::Text(Cow::Borrowed(params)));
+    }
+    params.starts_with('[').then(|| Args::List(Payload::json(params)))
 }
 
-fn start(call: CallId, method: &str, params: &str, order: Order, host: &mut dyn Host) {
-    host.effect(Effect::Call {
-        call,
-        on: On::Endpoint,
-        member: method,
-        get: false,
-        args: Args::List(Payload::Json(Cow::Borrowed(params))),
-        order,
-    });
+/// Says what a call has come to, under its id as the client wrote it.
+fn say_answer(raw: &str, answer: Answer, host: &mut dyn Host) {
+    if let Answer::Value(Payload::Json(json)) = answer {
+        wire::say_json_result(raw, &json, host);
+        return recycle(Payload::Json(json));
+    }
+    let id = Id::from_raw(raw);
+    match answer {
+        Answer::Value(payload) => {
+            say_value(&id, &payload, host);
+            dispose(payload, host);
+        }
+        Answer::Error(error) => fail(&id, &error, host),
+        Answer::Missing => wire::say(host, |out| wire::write_missing(&id, out)),
+    }
+}
+
+fn say_value(id: &Id, payload: &Payload<'_>, host: &mut dyn Host) {
+    if let Err(error) = answer(id, payload, host) {
+        fail(id, &error, host);
+    }
+}
+
+/// A result that has been said.
+fn dispose(payload: Payload<'static>, host: &mut dyn Host) {
+    match payload {
+        Payload::Rich(value) => host.effect(Effect::Dispose { value }),
+        said => recycle(said),
+    }
 }
 
 /// Says a result or an item; nothing if it has no JSON.
 fn answer(id: &Id, payload: &Payload<'_>, host: &mut dyn Host) -> Result<(), CallError> {
     if let Payload::Json(json) = payload {
-        wire::say_json_result(id, json, host);
+        let mut digits = itoa::Buffer::new();
+        let raw = match id {
+            Id::Number(number) => digits.format(*number),
+            Id::Other(raw) => raw,
+        };
+        wire::say_json_result(raw, json, host);
         return Ok(());
     }
     wire::try_say(host, |out| wire::write_result(id, payload, out))

@@ -12,6 +12,8 @@ pub(super) struct Frame<'a> {
     pub method: Option<Cow<'a, str>>,
     /// What it is called with, raw.
     pub params: Option<&'a str>,
+    /// Whether that is a list of one string without escapes, and nothing else.
+    pub is_one_text: bool,
     /// The client's own id for it, raw; null is one, too.
     pub id: Option<&'a str>,
 }
@@ -37,26 +39,44 @@ pub(super) fn parse(text: &str) -> Option<Frame<'_>> {
         Some("id") => id = Some(value),
         _ => {}
     });
-    is_json.then(|| Frame { method: method.and_then(json::string), params, id })
+    is_json.then(|| Frame { method: method.and_then(json::string), params, is_one_text: false, id })
 }
 
 /// The same for a call as alien-rpc's client writes it, to the letter: nothing has to be looked
 /// for. `None` for everything else.
 fn parse_usual(text: &str) -> Option<Frame<'_>> {
-    let rest = text.strip_prefix("{\"method\":\"")?;
+    let rest = behind(text, b"{\"method\":\"")?;
     let (method, rest) = json::split_plain_string(rest)?;
-    let rest = rest.strip_prefix(",\"params\":")?;
-    let (params, rest) = json::split_value(rest)?;
+    let rest = behind(rest, b",\"params\":")?;
+    let one_text = split_one_text(rest);
+    let is_one_text = one_text.is_some();
+    let (params, rest) = match one_text {
+        Some(split) => split,
+        None => json::split_value(rest)?,
+    };
     let id = match rest {
         "}" => None,
         _ => {
-            let id = rest.strip_prefix(",\"id\":")?.strip_suffix('}')?;
+            let id = behind(rest, b",\"id\":")?.strip_suffix('}')?;
             let is_number = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
             let is_canonical = is_number && (id.len() == 1 || !id.starts_with('0'));
             Some(is_canonical.then_some(id)?)
         }
     };
-    Some(Frame { method: Some(Cow::Borrowed(method)), params: Some(params), id })
+    let method = Some(Cow::Borrowed(method));
+    Some(Frame { method, params: Some(params), is_one_text, id })
+}
+
+/// The list of one string without escapes that this begins with, and what is behind it.
+fn split_one_text(text: &str) -> Option<(&str, &str)> {
+    let (_, rest) = json::split_plain_string(behind(text, b"[\"")?)?;
+    let rest = rest.strip_prefix(']')?;
+    text.split_at_checked(text.len() - rest.len()).map(|(list, _)| (list, rest))
+}
+
+/// What is behind these bytes. Of a length that the compiler knows they are compared in place.
+fn behind<'a, const N: usize>(text: &'a str, bytes: &[u8; N]) -> Option<&'a str> {
+    if text.as_bytes().first_chunk::<N>()? == bytes { text.get(N..) } else { None }
 }
 
 /// Whether a message could be this protocol's: a JSON object with a `method`.
@@ -141,24 +161,16 @@ pub(super) fn write_result(
 }
 
 /// The same for a result that is JSON already, as almost all are: nothing has to be checked.
-pub(super) fn say_json_result(id: &Id, json: &str, host: &mut dyn Host) {
-    thread_local! {
-        static TEXT: Cell<String> = const { Cell::new(String::new()) };
-    }
-    let mut text = TEXT.take();
-    text.clear();
-    text.push_str("{\"id\":");
-    match id {
-        Id::Number(number) => text.push_str(itoa::Buffer::new().format(*number)),
-        Id::Other(raw) => text.push_str(raw),
-    }
-    text.push_str(",\"result\":");
-    text.push_str(json);
-    text.push('}');
-    host.send(&text);
-    if text.capacity() <= BUFFER_KEPT {
-        TEXT.set(text);
-    }
+/// `id` is as the client wrote it.
+pub(super) fn say_json_result(id: &str, json: &str, host: &mut dyn Host) {
+    let len = HEAD.len() + id.len() + RESULT.len() + json.len() + 1;
+    host.send_with(len, &|out| {
+        out.extend_from_slice(HEAD);
+        out.extend_from_slice(id.as_bytes());
+        out.extend_from_slice(RESULT);
+        out.extend_from_slice(json.as_bytes());
+        out.push(b'}');
+    });
 }
 
 /// What is around a result of so many bytes: no bytes are nothing, which no JSON is.
@@ -173,6 +185,7 @@ pub(super) fn write_around(id: Option<&Id>, len: usize, head: &mut Vec<u8>, tail
     tail.push(b'}');
 }
 
+const HEAD: &[u8] = b"{\"id\":";
 const RESULT: &[u8] = b",\"result\":";
 
 /// The beginning of `{"epoch":1,"number":7,"data":...}`, a message of a room with its place.
@@ -220,7 +233,7 @@ pub(super) fn write_error(id: &Id, error: &CallError, out: &mut Vec<u8>) {
 }
 
 fn write_id(id: &Id, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"id\":");
+    out.extend_from_slice(HEAD);
     id.write(out);
 }
 
@@ -246,7 +259,8 @@ mod tests {
     #[test]
     fn reads_frames() {
         let all = r#" {"id" : 7 ,"x":{"method":1},"params":[1, 2],"method":"a.b"} "#;
-        let frame = Frame { method: Some("a.b".into()), params: Some("[1, 2]"), id: Some("7") };
+        let (method, params) = (Some("a.b".into()), Some("[1, 2]"));
+        let frame = Frame { method, params, id: Some("7"), is_one_text: false };
         assert_eq!(parse(all), Some(frame));
         let method =
             |method: &'static str| Frame { method: Some(method.into()), ..Frame::default() };
@@ -264,6 +278,35 @@ mod tests {
         assert!(has_method(r#"{"method":null}"#) && !has_method(r#"["method"]"#));
         assert!(!has_method(r#"{"Method":"a"}"#) && !has_method(r#"{"method":"a""#));
         assert_eq!((first("[7,8]"), first("[]"), first("7")), (Some("7"), None, None));
+    }
+
+    #[test]
+    fn sees_which_parameters_are_one_text() {
+        for (params, is_one_text) in [
+            (r#"["a"]"#, true),
+            (r#"[""]"#, true),
+            (r#"["],é"]"#, true),
+            (r#"["a","b"]"#, false),
+            (r#"["\n"]"#, false),
+            (r#"[ "a"]"#, false),
+            (r#"["a" ]"#, false),
+            (r#"[["a"]]"#, false),
+            ("[]", false),
+            ("\"a\"", false),
+        ] {
+            let text = format!(r#"{{"method":"m","params":{params},"id":1}}"#);
+            let frame = parse(&text).unwrap();
+            assert_eq!((frame.params, frame.is_one_text), (Some(params), is_one_text), "{text}");
+            let args = super::super::session::arguments(&frame);
+            let list = args.and_then(|args| args.decode_list::<Vec<Value>>().ok());
+            let parsed: Option<Vec<Value>> = sonic_rs::from_str(params).ok();
+            assert_eq!(format!("{list:?}"), format!("{parsed:?}"));
+        }
+        for invalid in
+            [r#"{"method":"m","params":["a"x,"id":1}"#, "{\"method\":\"m\",\"params\":[\""]
+        {
+            assert_eq!(parse(invalid), None);
+        }
     }
 
     #[test]

@@ -10,12 +10,14 @@
 mod carried;
 mod de;
 mod misfit;
+mod scalar;
 mod ser;
 mod textual;
 
 pub use carried::{BigInt, Bytes, Date};
 pub use de::{FromValueDeserializer, Misfit, from_value};
 pub(crate) use misfit::misfit;
+pub(crate) use scalar::{read_scalars, read_text, write_scalar};
 pub use ser::{is_undefined, to_raw, to_value};
 pub use textual::{base64, from_base64, from_iso, iso};
 

@@ -272,23 +272,13 @@ impl ser::SerializeMap for Fields {
 }
 
 /// The answer of the serializers below to everything they have no words for. Allocates nothing.
-fn no<T, R>(_: T) -> Result<R, Misfit> {
+pub(super) fn no<T, R>(_: T) -> Result<R, Misfit> {
     Err(Misfit(String::new()))
 }
 
-/// No lists, maps or variants with content: the part that [`Probe`] and [`ToRaw`] have in common.
-macro_rules! no_compounds {
+/// No numbers: the part that [`Probe`] and [`ToRaw`] have in common.
+macro_rules! no_numbers {
     ($result:ty) => {
-        type Ok = $result;
-        type Error = Misfit;
-        type SerializeSeq = Impossible<$result, Misfit>;
-        type SerializeTuple = Impossible<$result, Misfit>;
-        type SerializeTupleStruct = Impossible<$result, Misfit>;
-        type SerializeTupleVariant = Impossible<$result, Misfit>;
-        type SerializeMap = Impossible<$result, Misfit>;
-        type SerializeStruct = Impossible<$result, Misfit>;
-        type SerializeStructVariant = Impossible<$result, Misfit>;
-
         scalars! { $result:
             serialize_bool(bool) => no,
             serialize_i8(i8) => no,
@@ -302,6 +292,21 @@ macro_rules! no_compounds {
             serialize_f32(f32) => no,
             serialize_f64(f64) => no,
         }
+    };
+}
+
+/// No lists, maps or variants with content.
+macro_rules! no_compounds {
+    ($result:ty) => {
+        type Ok = $result;
+        type Error = Misfit;
+        type SerializeSeq = Impossible<$result, Misfit>;
+        type SerializeTuple = Impossible<$result, Misfit>;
+        type SerializeTupleStruct = Impossible<$result, Misfit>;
+        type SerializeTupleVariant = Impossible<$result, Misfit>;
+        type SerializeMap = Impossible<$result, Misfit>;
+        type SerializeStruct = Impossible<$result, Misfit>;
+        type SerializeStructVariant = Impossible<$result, Misfit>;
 
         fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<$result, Misfit> {
             value.serialize(self)
@@ -367,11 +372,14 @@ macro_rules! no_compounds {
     };
 }
 
+pub(super) use {no_compounds, scalars};
+
 /// Succeeds for nothing, fails for everything else.
 pub(super) struct Probe;
 
 impl Serializer for Probe {
     no_compounds!(());
+    no_numbers!(());
 
     scalars! { ():
         serialize_char(char) => no,
@@ -411,6 +419,7 @@ struct ToRaw;
 
 impl Serializer for ToRaw {
     no_compounds!(Payload<'static>);
+    no_numbers!(Payload<'static>);
 
     scalars! { Payload<'static>:
         serialize_char(char) => |source: char| Ok(Payload::Text(Cow::Owned(source.to_string()))),

@@ -63,6 +63,26 @@ pub fn write_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
+/// Appends a whole unmasked frame whose payload is written in place: `write` appends `len` bytes.
+/// If it appends more or less, the frame has that.
+pub fn write_frame_with(
+    out: &mut Vec<u8>,
+    opcode: Opcode,
+    len: usize,
+    write: &dyn Fn(&mut Vec<u8>),
+) {
+    let start = out.len();
+    let head_of_len = head(true, false, opcode, len);
+    out.reserve(head_of_len.len() + len);
+    out.extend_from_slice(&head_of_len);
+    write(out);
+    if out.len() != start + head_of_len.len() + len {
+        let payload = out.split_off(start + head_of_len.len());
+        out.truncate(start);
+        write_frame(out, opcode, &payload);
+    }
+}
+
 /// Appends a whole masked frame, as a client sends it (RFC 6455, 5.3). The mask has to be
 /// unpredictable where a script may choose the payload; a load generator may use any.
 pub fn write_masked_frame(
@@ -111,6 +131,22 @@ mod tests {
         assert_eq!(&*head(true, false, Opcode::Ping, 65_535), [0x89, 126, 255, 255]);
         let long = head(true, false, Opcode::Binary, 65_536);
         assert_eq!(&*long, [0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn a_frame_has_what_was_written_into_it() {
+        for len in [0, 5, 125, 126, 70_000] {
+            for said in [0, 5, 126, 70_000] {
+                let payload = vec![b'x'; len];
+                let mut out = b"before".to_vec();
+                write_frame_with(&mut out, Opcode::Text, said, &|out| {
+                    out.extend_from_slice(&payload);
+                });
+                let mut expected = b"before".to_vec();
+                write_frame(&mut expected, Opcode::Text, &payload);
+                assert_eq!(out, expected, "{len} bytes instead of {said}");
+            }
+        }
     }
 
     #[test]

@@ -38,7 +38,7 @@ mod message;
 
 pub use decoder::{Decoder, Scratch};
 pub use deflate::{Deflate, DeflateOptions};
-pub use encoder::{Head, head, write_close, write_frame, write_masked_frame};
+pub use encoder::{Head, head, write_close, write_frame, write_frame_with, write_masked_frame};
 pub use frame::{Opcode, Role};
 pub use mask::{mask, mask_from};
 pub use message::{CloseFrame, Incoming, MessageLimits};

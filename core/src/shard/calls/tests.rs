@@ -28,6 +28,7 @@ fn call(id: u64, order: Order, object: Option<usize>) -> PendingCall {
         order,
         place: Place::Worker,
         timeout: None,
+        known: None,
         object,
     }
 }
