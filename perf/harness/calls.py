@@ -49,22 +49,30 @@ def main(arguments=None):
         build.build_fulmar()
         build.build_calls()
     os.sched_setaffinity(0, {options.generator_cpu})
-    loads = [(depth, size) for depth in DEPTHS for size in SIZES]
+    depths = DEPTHS if options.depth is None else (options.depth,)
+    loads = [(depth, size) for depth in depths for size in SIZES]
     costs = {load: _Runs(f"depth {load[0]}, {load[1]} B") for load in loads}
     single, paced = _Runs("one call at a time"), _Runs("paced")
     for number in range(1, options.rounds + 1):
         for (depth, size), runs in costs.items():
             load = ["-c", str(ECHO_CONNECTIONS), "--depth", str(depth)]
             _round(runs, number, load, size, options)
+        if options.depth is not None:
+            continue
         _round(single, number, ["-c", "1"], SIZES[0], options)
         rate = options.rate = options.rate or _half(costs[DEPTHS[0], SIZES[0]])
         if rate:
             load = ["-c", str(ECHO_CONNECTIONS), "-q", str(rate)]
             _round(paced, number, load, SIZES[0], options)
             paced.name = f"{rate:,} a second over {ECHO_CONNECTIONS} connections"
-    text = "\n".join([*_costs(costs.values()), "", *_latencies((single, paced))]) + "\n"
+    lines, only = list(_costs(costs.values())), ""
+    if options.depth is None:
+        lines += ["", *_latencies((single, paced))]
+    else:
+        only = f"-depth-{options.depth}"
+    text = "\n".join(lines) + "\n"
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / f"calls-{options.io}.txt").write_text(text, encoding="utf-8")
+    (options.out / f"calls-{options.io}{only}.txt").write_text(text, encoding="utf-8")
     print(text)
     return 0
 
@@ -155,6 +163,7 @@ def _options(arguments):
     add = parser.add_argument
     add("--rounds", type=int, default=5, help="times everything is measured (5)")
     add("--seconds", type=float, default=2.0, help="length of one run (2)")
+    add("--depth", type=int, help="costs at this depth only, no latencies")
     add("--rate", type=int, default=0, help="paced calls a second (half of a worker's)")
     add("--io", choices=["epoll", "auto"], default="auto", help="kernel interface (auto)")
     add("--out", type=Path, default=RUNS / f"{date.today()}-calls", metavar="FOLDER")
