@@ -171,9 +171,9 @@ pub trait Host {
         None
     }
 
-    /// Sends a text message that is never dropped, written in place: `write` appends `len` bytes of
-    /// UTF-8 to what it is given, and touches nothing else of it. It may be called again, with
-    /// something else, if it appended more or less. Default: as [`Effect::Send`].
+    /// Sends a text message that is never dropped, written where it waits: `write` appends `len`
+    /// bytes to what it is given, and touches nothing else of it. That they are UTF-8 is the
+    /// session's to see to. Default: as [`Effect::Send`].
     fn send_with(&mut self, len: usize, write: &dyn Fn(&mut Vec<u8>)) {
         let mut text = Vec::with_capacity(len);
         write(&mut text);

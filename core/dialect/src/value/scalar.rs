@@ -421,7 +421,12 @@ mod tests {
 
     #[test]
     fn reads_what_the_parser_reads() {
-        const LISTS: [&str; 3] = [r#"["abcdefgh ijkl",-12,true,null]"#, "[1,22,333]", r#"["a"]"#];
+        const LISTS: [&str; 4] = [
+            r#"["abcdefgh ijkl",-12,true,null]"#,
+            "[1,22,333]",
+            "[123456789012345678,-16777217,9007199254740993]",
+            r#"["a"]"#,
+        ];
         let mut dice = Dice(5);
         let mut plain = 0;
         for _ in 0..40_000 {
@@ -436,7 +441,8 @@ mod tests {
                     }
                 )* };
             }
-            agree!(Vec<Value>, (String, i64, bool, Option<u8>), Vec<u64>, (Name,), Vec<f64>);
+            agree!(Vec<Value>, (String, i64, bool, Option<u8>), Vec<u64>, (Name,));
+            agree!(Vec<f64>, Vec<f32>, Vec<i128>);
         }
         assert!(plain > 20_000, "{plain}");
     }
